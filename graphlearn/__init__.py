@@ -1,0 +1,68 @@
+"""Research graph models on PyTorch Geometric: exact, fast and easy to use on your own data.
+
+Importing the package costs milliseconds; every public name is loaded at its first use.
+"""
+
+from typing import TYPE_CHECKING
+
+from graphlearn.extras import lazy
+
+if TYPE_CHECKING:
+    from graphlearn import data, metrics, models, ops, predict, report, runs, sampling, tasks, train
+    from graphlearn.data import load
+    from graphlearn.data.dataset import Dataset, LinkSplit
+    from graphlearn.recipe import Recipe, build, find
+    from graphlearn.runs import run
+    from graphlearn.train.task import Schedule, Task
+    from graphlearn.train.trainer import Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Dataset",
+    "LinkSplit",
+    "Recipe",
+    "Schedule",
+    "Task",
+    "Trainer",
+    "build",
+    "data",
+    "find",
+    "load",
+    "metrics",
+    "models",
+    "ops",
+    "predict",
+    "report",
+    "run",
+    "runs",
+    "sampling",
+    "tasks",
+    "train",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Dataset": "graphlearn.data.dataset:Dataset",
+        "LinkSplit": "graphlearn.data.dataset:LinkSplit",
+        "Recipe": "graphlearn.recipe:Recipe",
+        "Schedule": "graphlearn.train.task:Schedule",
+        "Task": "graphlearn.train.task:Task",
+        "Trainer": "graphlearn.train.trainer:Trainer",
+        "build": "graphlearn.recipe:build",
+        "data": "graphlearn.data",
+        "find": "graphlearn.recipe:find",
+        "load": "graphlearn.data:load",
+        "metrics": "graphlearn.metrics",
+        "models": "graphlearn.models",
+        "ops": "graphlearn.ops",
+        "predict": "graphlearn.predict",
+        "report": "graphlearn.report",
+        "run": "graphlearn.runs:run",
+        "runs": "graphlearn.runs",
+        "sampling": "graphlearn.sampling",
+        "tasks": "graphlearn.tasks",
+        "train": "graphlearn.train",
+    },
+)

@@ -1,0 +1,287 @@
+"""The command line: list, train, eval, predict, report.
+
+Only this file prints. Listing and help read TOML; what computes is imported when it is needed.
+"""
+
+import csv
+import fnmatch
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING
+
+import graphlearn as gl
+from graphlearn.extras import nearest
+from graphlearn.options import (
+    Eval,
+    List,
+    Predict,
+    Report,
+    Train,
+    Usage,
+    flags,
+    pairs,
+    parse,
+    seeds,
+    value,
+)
+from graphlearn.recipe import SECTIONS, Recipe, find, recipes
+from graphlearn.report import collect, natural, percent, report, table
+
+if TYPE_CHECKING:
+    from graphlearn.train.tracking import Result
+
+__all__ = ["main"]
+
+EXPECTED = (ArithmeticError, ImportError, LookupError, OSError, TypeError, ValueError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Its words; by default those of the process.
+
+    Returns:
+        0 if done, 1 after an error (one line on standard error), 2 for wrong usage, 130 if
+        interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    name = words[0] if words else ""
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name == "--version":
+        print(f"graphlearn {gl.__version__}")
+        return 0
+    if name not in COMMANDS:
+        what = f"no command {name!r}{nearest(name, COMMANDS)}" if name else "which command?"
+        return _complain(f"{what} (graphlearn --help)", 2)
+    try:
+        return COMMANDS[name](words[1:])
+    except Usage as error:
+        return _complain(str(error), 2)
+    except SystemExit as stop:  # how tyro ends after a usage error or help
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:  # the reader has seen enough: `graphlearn list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+            return 1
+        return _complain(_line(error), 1)
+
+
+def _list(words: Sequence[str]) -> int:
+    options = parse(List, words, "list")
+    if options.datasets:
+        print("\n".join(name for name in gl.data.DATASETS if _matches(options.pattern, name)))
+        return 0
+    rows = []
+    for recipe in recipes():
+        if _matches(options.pattern, recipe.name, recipe.dataset):
+            printed = recipe.published
+            other = recipe.dataset == "default"
+            rows.append(
+                [
+                    recipe.name,
+                    "any other" if other else recipe.dataset,
+                    printed.metric if printed else "",
+                    percent(printed.mean, printed.std or None, scale=1) if printed else "",
+                ]
+            )
+    if not rows:
+        known = {name for recipe in recipes() for name in (recipe.name, recipe.dataset)}
+        raise KeyError(f"no recipe matches {options.pattern!r}{nearest(options.pattern, known)}")
+    print(table(["recipe", "data set", "metric", "published"], rows, left=3))
+    return 0
+
+
+def _train(words: Sequence[str]) -> int:
+    if not words or words[0].startswith("-"):
+        parse(Train, words, "train")  # shows help, or says that the name is missing
+        raise Usage("put the name of the recipe first: graphlearn train NAME ...")
+    recipe = find(words[0], value(words, "--dataset"))
+    options = parse(flags(recipe), words, f"train {words[0]}")
+    recipe = gl.runs.changed(recipe, {key: pairs(getattr(options, key)) for key in SECTIONS})
+    machine = pairs(options.machine)
+    if machine["processes"] > 1 and machine["strategy"] == "auto":
+        machine["strategy"] = "ddp_spawn"  # the default would start this command once more
+    _announce(recipe)
+    results = []
+    for seed in seeds(options, recipe, words):
+        result = gl.runs.train(
+            recipe, seed, out=options.out, resume=options.resume, overwrite=options.overwrite,
+            **machine,
+        )  # fmt: skip
+        if result.stopped == "interrupted":
+            again = " ".join([*(word for word in words if word != "--overwrite"), "--resume"])
+            return _complain(
+                f"interrupted after epoch {result.epochs}; continue with: graphlearn train {again}",
+                130,
+            )
+        results.append(result)
+        _show(f"seed {result.seed}: {_short(recipe, result)} -> {result.folder}")
+    gl.runs.summarise(recipe, results, options.out)
+    _show(_outcome(recipe, results))
+    return 0
+
+
+def _eval(words: Sequence[str]) -> int:
+    options = parse(Eval, words, "eval")
+    task, _ = gl.runs.restore(options.run)
+    found = gl.Trainer(device=options.device).evaluate(task, options.split)
+    print(table(["metric", options.split], [[key, percent(found[key])] for key in found]))
+    return 0
+
+
+def _predict(words: Sequence[str]) -> int:
+    options = parse(Predict, words, "predict")
+    if options.top < 1:
+        raise ValueError(f"--top must be at least 1, got {options.top}")
+    if options.input and options.nodes:
+        raise ValueError("--input scores given pairs, --nodes finds new ones; choose one of them")
+    rows = gl.predict.answer(
+        options.run,
+        options.input,
+        top=options.top,
+        nodes=options.nodes,
+        exhaustive=options.exhaustive,
+        device=options.device,
+    )
+    head = ["rank", "source", "target", "score", "probability"]
+    if options.output:
+        with options.output.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([head, *rows])
+        print(f"{len(rows)} pairs -> {options.output}")
+        return 0
+    cells = [
+        [
+            *(str(row.rank), row.source, row.target, f"{row.score:.3f}"),
+            "" if row.probability is None else f"{row.probability:.4f}",
+        ]
+        for row in rows
+    ]
+    print(table(head, cells, left=3))
+    return 0
+
+
+def _report(words: Sequence[str]) -> int:
+    options = parse(Report, words, "report")
+    files = report(options.runs, options.out)
+    for group in collect(options.runs):
+        name, values = group.metric, group.values(group.metric)
+        mean = percent(fmean(values), pstdev(values) if len(values) > 1 else None)
+        print(f"{group.recipe.name} on {group.recipe.dataset}: test {name} {mean}")
+    print("\n".join(f"wrote {path}" for path in files))
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "list": _list,
+    "train": _train,
+    "eval": _eval,
+    "predict": _predict,
+    "report": _report,
+}
+
+
+def _help() -> str:
+    kinds = (("list", List), ("train", Train), ("eval", Eval), ("predict", Predict))
+    rows = [[f"  {name}", (kind.__doc__ or "").partition("\n")[0]] for name, kind in kinds]
+    rows.append(["  report", (Report.__doc__ or "").partition("\n")[0]])
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name.ljust(width)}  {text}" for name, text in rows]
+    return "\n".join(
+        [
+            "usage: graphlearn COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "Options of a command: graphlearn COMMAND --help",
+            "Every command: --debug shows where an error came from. Also: graphlearn --version",
+            "",
+            "First steps:",
+            "  graphlearn train ncnc --dataset stdlib",
+            "  graphlearn predict runs/ncnc/stdlib/0 --top 20",
+            "  graphlearn train ncn --dataset my_edges.csv",
+        ]
+    )
+
+
+def _matches(pattern: str, *names: str) -> bool:
+    wanted = pattern.lower()
+    return any(wanted in name.lower() or fnmatch.fnmatch(name.lower(), wanted) for name in names)
+
+
+def _announce(recipe: Recipe) -> None:
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("graphlearn").setLevel(logging.INFO)
+    text = f"{recipe.name} on {recipe.dataset}"
+    if recipe.fallback:
+        text += f": no settings for this data set, [default] of the recipe {recipe.name!r} applies"
+    if recipe.after:
+        text += f", after {recipe.after}"
+    _show(text)
+
+
+def _metric(recipe: Recipe, result: "Result") -> str:
+    return recipe.published.metric if recipe.published else result.monitor.removeprefix("-")
+
+
+def _short(recipe: Recipe, result: "Result") -> str:
+    name = _metric(recipe, result)
+    parts = [
+        f"{split} {name} {percent(found[name])}"
+        for split, found in (("valid", result.valid), ("test", result.test))
+        if name in found
+    ]
+    epochs = f"best epoch {result.best_epoch} of {result.epochs}, " if result.epochs else ""
+    return f"{', '.join(parts)} ({epochs}{result.seconds:.0f} s)"
+
+
+def _outcome(recipe: Recipe, results: Sequence["Result"]) -> str:
+    """The metrics of every seed, and the mean beside the published value."""
+    name = _metric(recipe, results[0])
+    names = [name, *sorted({*results[0].test} - {name}, key=natural)]
+    rows = [[str(one.seed), *(percent(one.test[key]) for key in names)] for one in results]
+    spread = {key: [one.test[key] for one in results] for key in names}
+    if len(results) > 1:
+        rows.append(["mean", *(percent(fmean(values)) for values in spread.values())])
+        rows.append(["std", *(percent(pstdev(values)) for values in spread.values())])
+    mean = percent(fmean(spread[name]), pstdev(spread[name]) if len(results) > 1 else None)
+    count = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
+    text = f"{recipe.name} on {recipe.dataset}: test {name} {mean} ({count})"
+    if printed := recipe.published:
+        runs = f", {printed.runs} runs" if printed.runs else ""
+        value = percent(printed.mean, printed.std or None, scale=1)
+        text += f"; published {value} ({printed.source}{runs})"
+    return f"\n{table(['seed', *names], rows)}\n\n{text}"
+
+
+def _show(text: str) -> None:
+    """Print, where several processes work only in the first."""
+    if gl.runs.first_process():
+        print(text, flush=True)
+
+
+def _complain(text: str, status: int) -> int:
+    print(f"graphlearn: {text}", file=sys.stderr)
+    return status
+
+
+def _line(error: Exception) -> str:
+    """An error in one line; what nobody foresaw says its type."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    text = text.strip().partition("\n")[0]
+    if isinstance(error, EXPECTED) and text:
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where it came from)"

@@ -1,0 +1,55 @@
+"""What a data set is to the rest of the package: a PyG object, its splits, its metric, its facts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from graphlearn.train.task import Split
+
+__all__ = ["Dataset", "Kind", "LinkSplit"]
+
+Kind = Literal["node", "link", "graph", "events", "interactions", "segmentation", "detection"]
+
+
+@dataclass(frozen=True)
+class LinkSplit:
+    """The labelled pairs of one split of a link-prediction data set.
+
+    Args:
+        pos: True pairs (2, P), every undirected edge once.
+        neg: False pairs: one shared pool (2, M), or K candidates for each true pair (2, P, K),
+            or None where negatives are drawn in training.
+        attributes: Further tensors whose first axis runs over the true pairs (year, weight,
+            relation, head_neg, tail_neg, ...).
+    """
+
+    pos: Tensor
+    neg: Tensor | None = None
+    attributes: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that any task of its kind can use.
+
+    Args:
+        name: As it is written in recipes and run folders.
+        kind: Which kind of task it is for.
+        metric: The metric that its community reports, higher is better (`"hits@50"`).
+        data: The PyG object. For links, `data.edge_index` holds the training edges only, both
+            directions, and `data.x` the node features: float (N, F), ids (N,), or absent.
+        splits: What each split holds; `LinkSplit` for links.
+        facts: Sizes that models are built from: `num_nodes`, `in_channels` (0 where nodes carry
+            ids), `num_ids` (0 where nodes carry features), ...
+        names: Name of each node where the source has them.
+    """
+
+    name: str
+    kind: Kind
+    metric: str
+    data: Any
+    splits: Mapping[Split, Any]
+    facts: Mapping[str, Any]
+    names: Sequence[str] | None = None

@@ -1,0 +1,136 @@
+"""Graphs that are already in memory: networkx graphs and PyG `Data` objects."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from graphlearn.data.dataset import Dataset
+from graphlearn.data.edges import read_features
+from graphlearn.data.pairs import simple_pairs
+from graphlearn.data.splits import link_dataset, split_links
+
+__all__ = ["from_data", "from_networkx"]
+
+_log = logging.getLogger(__name__)
+
+
+def from_networkx(
+    graph: nx.Graph,  # type: ignore[type-arg]
+    *,
+    features: Path | None = None,
+    seed: int = 0,
+    protocol: str = "auto",
+    valid: float = 0.1,
+    test: float = 0.2,
+) -> Dataset:
+    """A data set from a networkx graph of any class; multi-edges are merged.
+
+    Nodes 0 to N-1 keep their number, any other labels become names in the order of the graph.
+    Features come from a file, or from the node attribute `x` if every node has it.
+
+    Args:
+        graph: The graph; a directed one is taken as undirected.
+        features: Features of the nodes, see `read_features`; keyed by the label as text, or in the
+            order of the nodes.
+        seed: Seed of the split.
+        protocol: `auto`, `random`, `planetoid` or `heart`.
+        valid: Share of validation edges.
+        test: Share of test edges.
+
+    Raises:
+        ValueError: if features do not fit the nodes, or the graph cannot be split.
+    """
+    labels = list(graph.nodes)
+    numbered = set(labels) == set(range(len(labels)))
+    labels = sorted(labels) if numbered else labels
+    names = None if numbered else [str(label) for label in labels]
+    number = {label: k for k, label in enumerate(labels)}
+    if graph.is_directed():
+        _log.warning("networkx: a directed graph is taken as undirected")
+    ends = [(number[u], number[v]) for u, v in graph.edges()]
+    x = _file_features(features, labels) if features else _node_features(graph, labels)
+    edge_index = torch.tensor(ends, dtype=torch.long).reshape(-1, 2).T
+    pairs = simple_pairs(edge_index, len(labels), source="networkx")
+    splits = split_links(pairs, len(labels), protocol=protocol, seed=seed, valid=valid, test=test)
+    metric = "hits@100" if protocol == "planetoid" else None
+    name = str(graph.name) or "networkx"
+    return link_dataset(name, splits, len(labels), x=x, names=names, metric=metric)
+
+
+def from_data(
+    data: Data,
+    *,
+    seed: int = 0,
+    protocol: str = "auto",
+    valid: float = 0.1,
+    test: float = 0.2,
+) -> Dataset:
+    """A data set from a PyG `Data` object, whose `edge_index` is split anew.
+
+    Args:
+        data: Holds `edge_index` and, if it has them, `x` (N, F) or ids (N,) and `y`.
+        seed: Seed of the split.
+        protocol: `auto`, `random`, `planetoid` or `heart`.
+        valid: Share of validation edges.
+        test: Share of test edges.
+
+    Raises:
+        ValueError: if there are no edges, features do not fit, or the graph cannot be split.
+    """
+    if data.edge_index is None:
+        raise ValueError("the Data object has no edge_index")
+    num_nodes = int(data.num_nodes or 0)
+    x = None if data.x is None else _checked(data.x, num_nodes, "Data.x")
+    pairs = simple_pairs(data.edge_index.cpu(), num_nodes, source="Data.edge_index")
+    splits = split_links(pairs, num_nodes, protocol=protocol, seed=seed, valid=valid, test=test)
+    metric = "hits@100" if protocol == "planetoid" else None
+    return link_dataset("pyg", splits, num_nodes, x=x, y=data.y, metric=metric)
+
+
+def _file_features(path: Path, labels: list[Any]) -> Tensor:
+    nodes = read_features(path)
+    if nodes.names is None:
+        return _checked(nodes.x, len(labels), str(path))
+    row_of = {name: k for k, name in enumerate(nodes.names)}
+    missing = [label for label in labels if str(label) not in row_of]
+    if missing:
+        raise ValueError(f"{path}: node {str(missing[0])!r} has no features")
+    return nodes.x[torch.tensor([row_of[str(label)] for label in labels])]
+
+
+def _node_features(
+    graph: nx.Graph,  # type: ignore[type-arg]
+    labels: list[Any],
+) -> Tensor | None:
+    rows = [graph.nodes[label].get("x") for label in labels]
+    if all(row is None for row in rows):
+        return None
+    width = next(torch.as_tensor(row).numel() for row in rows if row is not None)
+    for label, row in zip(labels, rows, strict=True):
+        got = 0 if row is None else torch.as_tensor(row).numel()
+        if got != width:
+            raise ValueError(f"node {label!r}: attribute x must have {width} values, got {got}")
+    x = torch.stack([torch.as_tensor(row, dtype=torch.float32).flatten() for row in rows])
+    return _checked(x, len(labels), "attribute x")
+
+
+def _checked(x: Tensor, num_nodes: int, source: str) -> Tensor:
+    """Ids (N,) as they are, features (N, F) as finite float32 on the CPU."""
+    if x.dim() not in (1, 2) or x.shape[0] != num_nodes:
+        raise ValueError(
+            f"{source} must have shape ({num_nodes}, F) or ({num_nodes},), got {tuple(x.shape)}"
+        )
+    if x.dim() == 1:
+        if x.is_floating_point() or (num_nodes and int(x.min()) < 0):
+            raise ValueError(f"{source} of shape ({num_nodes},) must hold ids from 0")
+        return x.long().cpu()
+    x = x.float().cpu()
+    bad = (~x.isfinite().all(dim=1)).nonzero()
+    if len(bad):
+        raise ValueError(f"{source}: the features of node {int(bad[0])} are not finite")
+    return x

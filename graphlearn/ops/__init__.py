@@ -1,0 +1,19 @@
+"""Pure functions on neighbour lists: a readable reference, a CPU and a GPU kernel each."""
+
+from graphlearn.ops.csr import CSR
+from graphlearn.ops.dropout import dropout
+from graphlearn.ops.overlap import contains, difference, overlap, overlap_count, overlap_sum
+from graphlearn.ops.pairs import pair_product
+from graphlearn.ops.spmm import propagate
+
+__all__ = [
+    "CSR",
+    "contains",
+    "difference",
+    "dropout",
+    "overlap",
+    "overlap_count",
+    "overlap_sum",
+    "pair_product",
+    "propagate",
+]

@@ -1,0 +1,30 @@
+"""CPU kernels of the ops, compiled by numba at their first call."""
+
+from graphlearn.ops.cpu.dropout import dropout, rectify
+from graphlearn.ops.cpu.locate import locate
+from graphlearn.ops.cpu.overlap import (
+    difference,
+    overlap,
+    overlap_count,
+    overlap_spread,
+    overlap_sum,
+)
+from graphlearn.ops.cpu.pairs import pair_product, pair_spread
+from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
+
+__all__ = [
+    "difference",
+    "dropout",
+    "locate",
+    "overlap",
+    "overlap_count",
+    "overlap_spread",
+    "overlap_sum",
+    "pair_product",
+    "pair_spread",
+    "propagate",
+    "propagate_dot",
+    "propagate_max",
+    "propagate_spread",
+    "rectify",
+]

@@ -1,0 +1,77 @@
+"""How the CPU kernels are compiled, and how threads share their work.
+
+A kernel takes the range of rows, pairs or channels it works on. Ranges never share a sum, so every
+kernel gives the same bits whatever the number of threads. Threads are Python's own, since kernels
+release the interpreter: unlike numba's, they leave the OpenMP settings of torch alone.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numba as nb
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["bytes_of", "jit", "share", "threads_for"]
+
+_compile = nb.njit(cache=True, nogil=True, boundscheck=False)
+
+_WORTH = 1 << 17  # elementary steps below which a second thread costs more than it saves
+
+
+def jit(kernel: Callable[..., object]) -> Callable[..., object]:
+    """Compile a kernel at its first call, and keep the result on disk.
+
+    Args:
+        kernel: Function on arrays and numbers; not annotated, since numba infers its types.
+    """
+    compiled: Callable[..., object] = _compile(kernel)
+    return compiled
+
+
+def threads_for(work: int) -> int:
+    """How many threads a kernel should use: as many as torch has, one for little work.
+
+    Args:
+        work: Elementary steps, roughly a nanosecond each.
+    """
+    return torch.get_num_threads() if work > _WORTH else 1
+
+
+def share(kernel: Callable[..., object], size: int, work: int, *args: object) -> None:
+    """Call `kernel(first, last, *args)` on consecutive ranges that cover `range(size)`.
+
+    Args:
+        kernel: Compiled function that releases the interpreter.
+        size: Number of rows, pairs or parts.
+        work: Elementary steps in all.
+        args: The arrays of the kernel.
+    """
+    parts = min(threads_for(work), size)
+    if parts <= 1:
+        kernel(0, size, *args)
+        return
+    bounds = [size * part // parts for part in range(parts + 1)]
+    pool = _pool(os.getpid(), parts)
+    waiting = [
+        pool.submit(kernel, first, last, *args)
+        for first, last in zip(bounds[1:-1], bounds[2:], strict=True)
+    ]
+    kernel(0, bounds[1], *args)
+    for future in waiting:
+        future.result()
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """One pool for each process, because a fork does not inherit threads."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="graphlearn")
+
+
+def bytes_of(mask: Tensor | None) -> NDArray[np.uint8]:
+    """A mask as bytes; no mask is an empty array, because kernels take no None."""
+    return np.empty(0, np.uint8) if mask is None else mask.numpy().view(np.uint8)

@@ -1,0 +1,219 @@
+"""The options of every command, as dataclasses from which flags, types and help are made."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+import graphlearn as gl
+from graphlearn.extras import nearest
+from graphlearn.recipe import Recipe, knobs, settings
+
+__all__ = [
+    "Eval",
+    "List",
+    "Predict",
+    "Report",
+    "Train",
+    "Usage",
+    "flags",
+    "pairs",
+    "parse",
+    "seeds",
+    "value",
+]
+
+T = TypeVar("T")
+MACHINE = ("out", "resume", "overwrite")  # keywords of the trainer that are options of the command
+
+
+class Usage(Exception):
+    """A command was typed wrongly."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Recipes with the data sets they have settings for, and the published results.
+
+    Args:
+        pattern: Show recipes whose name or data set contains this, or matches it (`ncn*`).
+        datasets: Show the data sets that have a name instead.
+    """
+
+    pattern: tyro.conf.Positional[str] = ""
+    datasets: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a recipe on a data set and test it, once for each seed.
+
+    What the paper decides is changed by `--model.*`, `--task.*`, `--schedule.*` and `--data.*`:
+    `graphlearn train ncn --help` lists those of one recipe with their values for the data set.
+
+    Args:
+        name: A recipe (`graphlearn list`), or the path of your own .toml file.
+        dataset: A data set (`graphlearn list --datasets`), or the path of your own edge list.
+        seeds: How many seeds to run: 0, 1, ...
+        seed: One seed to run.
+        out: Folder of all runs; files go to `<out>/<recipe>/<data set>/<seed>`.
+        resume: Skip finished seeds and continue interrupted ones.
+        overwrite: Replace runs that are there.
+    """
+
+    name: tyro.conf.Positional[str]
+    dataset: str = "stdlib"
+    seeds: int = 1
+    seed: int | None = None
+    out: Path = Path("runs")
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Metrics of the best weights of a run.
+
+    Args:
+        run: Folder of one run, such as runs/ncn/Cora/0.
+        split: Which split.
+        device: auto, cpu, cuda, cuda:N or mps.
+    """
+
+    run: tyro.conf.Positional[Path]
+    split: Literal["valid", "test"] = "test"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Score given pairs, or find the strongest missing links.
+
+    Args:
+        run: Folder of one run, such as runs/ncnc/stdlib/0.
+        input: File of pairs to score: two columns of names or ids.
+        output: Write the answer there as CSV instead of showing it.
+        top: How many missing links to find, where no pairs are given.
+        nodes: File with one name or id per line: find links of these nodes only.
+        exhaustive: Consider all pairs that are not linked, not only those at distance two.
+        device: auto, cpu, cuda, cuda:N or mps.
+    """
+
+    run: tyro.conf.Positional[Path]
+    input: Path | None = None
+    output: Path | None = None
+    top: int = 20
+    nodes: Path | None = None
+    exhaustive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables beside published results, learning curves over seeds, and a bar chart.
+
+    Args:
+        runs: Run folders, or folders that hold some at any depth.
+        out: Folder of the report.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path = Path("report")
+
+
+def parse(kind: type[T], words: Sequence[str], command: str) -> T:
+    """The options of a command.
+
+    Args:
+        kind: The dataclass of its options.
+        words: What follows the command.
+        command: Its name, for messages.
+
+    Raises:
+        Usage: if there is an unknown option; names the nearest.
+        SystemExit: after help, or where a value is not valid.
+    """
+    prog = f"graphlearn {command}"
+    found, unknown = tyro.cli(kind, args=list(words), prog=prog, return_unknown_args=True)
+    if unknown:
+        flag = unknown[0].partition("=")[0]
+        hint = nearest(flag.replace("_", "-"), _known(kind))
+        what = "option" if flag.startswith("-") else "argument"
+        raise Usage(f"unknown {what} {flag!r}{hint} ({prog} --help)")
+    return found
+
+
+def _known(kind: Any, prefix: str = "--") -> list[str]:  # noqa: ANN401
+    """All flags of a dataclass of options."""
+    flags = []
+    for item in dataclasses.fields(kind):
+        inner = item.default
+        if dataclasses.is_dataclass(inner):
+            flags += _known(inner, "--" if item.name == "machine" else f"{prefix}{item.name}.")
+        elif isinstance(inner, Mapping):
+            flags += [f"{prefix}{item.name}.{key}" for key in inner]
+        else:
+            flags.append(f"{prefix}{item.name}".replace("_", "-"))
+    return flags
+
+
+def flags(recipe: Recipe) -> type[Any]:
+    """The options of `train` with every knob of model, task, schedule, data and trainer.
+
+    Args:
+        recipe: Gives the defaults.
+
+    Raises:
+        ValueError: if the recipe sets a knob that does not exist, or to a value of a wrong type.
+    """
+    machine = knobs(gl.Trainer, without=MACHINE)
+    fields: list[tuple[str, Any, Any]] = [("dataset", str, field(default=recipe.dataset))]
+    for section, value in settings(recipe).items():
+        fields.append((section, type(value), field(default=value)))
+    fields.append(
+        ("machine", Annotated[machine, tyro.conf.OmitArgPrefixes], field(default=machine()))
+    )
+    made = dataclasses.make_dataclass("Train", fields, bases=(Train,), frozen=True)
+    made.__doc__ = Train.__doc__
+    return made
+
+
+def pairs(value: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The fields of a dataclass by name, one level deep."""
+    return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+
+
+def value(words: Sequence[str], flag: str) -> str:
+    """What a flag is set to, before the options can be parsed."""
+    for place, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+        if word == flag and place + 1 < len(words):
+            return words[place + 1]
+    return ""
+
+
+def seeds(options: Train, recipe: Recipe, words: Sequence[str]) -> Sequence[int]:
+    """The seeds to run.
+
+    Args:
+        options: Of the command.
+        recipe: That of a run says its seed.
+        words: What was typed.
+
+    Raises:
+        Usage: if the options contradict each other or are negative.
+    """
+    several = value(words, "--seeds")
+    if several and options.seed is not None:
+        raise Usage("--seeds runs the first N seeds, --seed runs one; choose one of them")
+    if options.seeds < 1 or (options.seed or 0) < 0:
+        raise Usage("--seeds must be at least 1 and --seed at least 0")
+    if options.seed is not None:
+        return [options.seed]
+    if recipe.seed is not None and not several:
+        return [recipe.seed]
+    return range(options.seeds)

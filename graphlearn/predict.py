@@ -1,0 +1,184 @@
+"""What `graphlearn predict` reads and writes: node names, pairs, scores."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from graphlearn.data.dataset import Dataset
+from graphlearn.extras import nearest
+from graphlearn.runs import restore
+from graphlearn.train.distributed import start
+
+__all__ = ["Scored", "answer", "read_nodes", "read_pairs"]
+
+HEADER = {
+    "source",
+    "src",
+    "from",
+    "u",
+    "node1",
+    "head",
+    "target",
+    "dst",
+    "to",
+    "v",
+    "node2",
+    "tail",
+}
+SEARCHED = 100_000  # more names than these are not searched for a near miss
+
+
+class Scored(NamedTuple):
+    """One line of the answer; the probability is the logistic function of the score (a logit).
+
+    The score of a heuristic is no logit, so that it has no probability.
+    """
+
+    rank: int
+    source: str
+    target: str
+    score: float
+    probability: float | None
+
+
+class LinkTask(Protocol):
+    """What scoring pairs needs of a task."""
+
+    def predict(self, pairs: Int[Tensor, "2 pair"]) -> Float[Tensor, " pair"]:
+        """Logit of each pair."""
+
+    def recommend(
+        self, top: int, *, nodes: Int[Tensor, " node"] | None = None, exhaustive: bool = False
+    ) -> tuple[Int[Tensor, "2 pair"], Float[Tensor, " pair"]]:
+        """The strongest missing links, best first, and their logits."""
+
+
+def answer(
+    run: Path,
+    pairs: Path | None = None,
+    *,
+    top: int = 20,
+    nodes: Path | None = None,
+    exhaustive: bool = False,
+    device: str = "auto",
+) -> list[Scored]:
+    """Scores of given pairs, or the strongest missing links.
+
+    Args:
+        run: Folder of the run whose best weights score.
+        pairs: File of the pairs to score, in whose order the answer is; without it, links are
+            sought.
+        top: How many links are sought at most.
+        nodes: File of the nodes whose links are sought; without it, of all.
+        exhaustive: Consider all pairs that are not linked, not only those at distance two.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        FileNotFoundError: if a file or the run is missing.
+        ValueError: if a file is not valid, or the task of the run does not score pairs.
+    """
+    task, dataset = restore(run)
+    if not hasattr(task, "recommend"):
+        raise ValueError(f"{run} is a run of {type(task).__name__}, which does not score pairs")
+    task.device = start(device=device).device
+    task.to(task.device)
+    link = cast(LinkTask, task)
+    if pairs is not None:
+        ends = read_pairs(pairs, dataset)
+        scores = link.predict(ends)
+    else:
+        chosen = read_nodes(nodes, dataset) if nodes is not None else None
+        ends, scores = link.recommend(top, nodes=chosen, exhaustive=exhaustive)
+    order = scores.argsort(descending=True, stable=True)
+    ranks = (order.argsort() + 1).tolist()
+    chances = scores.double().sigmoid().tolist() if any(True for _ in task.parameters()) else None
+    rows = zip(ranks, ends.T.tolist(), scores.tolist(), strict=True)
+    return [
+        Scored(
+            rank, _name(a, dataset), _name(b, dataset), score, chances[place] if chances else None
+        )
+        for place, (rank, (a, b), score) in enumerate(rows)
+    ]
+
+
+def read_nodes(path: Path, dataset: Dataset) -> Int[Tensor, " node"]:
+    """Node ids of a file with one name or id per line.
+
+    Args:
+        path: The file; empty lines do not count.
+        dataset: Whose nodes are meant.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is empty, or a line is no node; names the line.
+    """
+    index = _index(dataset)
+    found = [
+        _node(line.strip(), index, dataset, f"{path} line {number}")
+        for number, line in enumerate(_lines(path), start=1)
+        if line.strip()
+    ]
+    if not found:
+        raise ValueError(f"{path} names no node; expected one name or id per line")
+    return torch.tensor(found)
+
+
+def read_pairs(path: Path, dataset: Dataset) -> Int[Tensor, "2 pair"]:
+    """Node pairs of a file with two columns of names or ids, separated by comma or tab.
+
+    Args:
+        path: The file; a header such as `source,target` is skipped.
+        dataset: Whose nodes are meant.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is empty, or a line is no pair of nodes; names the line.
+    """
+    index, pairs = _index(dataset), []
+    lines = _lines(path)
+    delimiter = "\t" if lines and "\t" in lines[0] else ","
+    for number, cells in enumerate(csv.reader(lines, delimiter=delimiter), start=1):
+        row = [cell.strip() for cell in cells]
+        if not any(row) or (number == 1 and {cell.lower() for cell in row} <= HEADER):
+            continue
+        where = f"{path} line {number}"
+        if len(row) != 2:
+            raise ValueError(f"{where} must hold two nodes, 'source,target', got {len(row)} cells")
+        pairs.append([_node(cell, index, dataset, where) for cell in row])
+    if not pairs:
+        raise ValueError(f"{path} holds no pairs; expected two columns, 'source,target'")
+    return torch.tensor(pairs).T.contiguous()
+
+
+def _index(dataset: Dataset) -> dict[str, int]:
+    return {name: node for node, name in enumerate(dataset.names or ())}
+
+
+def _node(text: str, index: dict[str, int], dataset: Dataset, where: str) -> int:
+    if text in index:
+        return index[text]
+    number = int(dataset.facts["num_nodes"])
+    if not text.lstrip("-").isdigit():
+        known = f"names or ids below {number}" if index else f"ids below {number}"
+        hint = nearest(text, index) if len(index) <= SEARCHED else ""
+        raise ValueError(f"{where}: {dataset.name} has no node {text!r}{hint or f'; use {known}'}")
+    if not 0 <= int(text) < number:
+        raise ValueError(f"{where}: node ids must lie in [0, {number}), got {text}")
+    return int(text)
+
+
+def _name(node: int, dataset: Dataset) -> str:
+    return str(node) if dataset.names is None else dataset.names[node]
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text file in UTF-8") from None

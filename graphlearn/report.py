@@ -1,0 +1,374 @@
+"""Tables of runs beside published results, learning curves over seeds, and bar charts."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING, Any
+
+from graphlearn.recipe import Published, Recipe, find
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    Draw = Callable[[str, Sequence["Group"]], Figure]
+
+__all__ = ["Group", "collect", "natural", "percent", "report", "table"]
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+QUIET, INK = "#9AA0A6", "#202124"
+STYLE: dict[Any, Any] = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5F6368",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E8EAED",
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "savefig.facecolor": "white",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished runs of one recipe on one data set, one per seed.
+
+    Args:
+        recipe: What was run.
+        results: Contents of each `result.json`, by seed.
+        histories: Rows of each `metrics.csv`.
+    """
+
+    recipe: Recipe
+    results: Sequence[Mapping[str, Any]]
+    histories: Sequence[Sequence[Mapping[str, float]]]
+
+    @property
+    def metric(self) -> str:
+        """The metric that selected the weights, or the published one."""
+        monitor = str(self.results[0]["monitor"]).removeprefix("-")
+        return self.recipe.published.metric if self.recipe.published else monitor
+
+    @property
+    def trained(self) -> bool:
+        """Whether there was something to train."""
+        return any(self.histories)
+
+    def values(self, name: str, split: str = "test") -> list[float]:
+        """A metric of a split for every seed that has it."""
+        return [result[split][name] for result in self.results if name in result[split]]
+
+
+def report(paths: Iterable[Path], out: Path) -> list[Path]:
+    """Write `results.md`, `results.csv`, and per data set a bar chart and learning curves.
+
+    Args:
+        paths: Run folders, or folders that hold some at any depth.
+        out: Folder of the report; made if need be.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        FileNotFoundError: if there is no finished run.
+    """
+    groups = collect(paths)
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / "results.md", out / "results.csv"]
+    datasets = list(dict.fromkeys(_label(group) for group in groups))
+    parts = {name: [group for group in groups if _label(group) == name] for name in datasets}
+    text = [f"## {name}\n\n{_markdown(part)}\n" for name, part in parts.items()]
+    files[0].write_text("\n".join(text), encoding="utf-8")
+    with files[1].open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([CSV_HEAD, *_csv_rows(groups)])
+    for name, part in parts.items():
+        files.append(_drawn(_bars, name, part, out / f"bars-{name}.png"))
+        if any(group.trained for group in part):
+            files.append(_drawn(_curves, name, part, out / f"curves-{name}.png"))
+    return files
+
+
+def collect(paths: Iterable[Path]) -> list[Group]:
+    """The finished runs below some folders, by data set and, best first, by recipe.
+
+    Args:
+        paths: Run folders, or folders that hold some at any depth.
+
+    Raises:
+        FileNotFoundError: if there is no finished run.
+    """
+    paths = list(paths)
+    folders = {file.parent for path in paths for file in path.glob("**/result.json")}
+    found: dict[tuple[str, str], list[tuple[int, Path, Recipe]]] = {}
+    for folder in sorted(folders):
+        if (folder / "recipe.toml").is_file():
+            recipe = find(str(folder / "recipe.toml"))
+            key = (recipe.dataset, recipe.name)
+            found.setdefault(key, []).append((recipe.seed or 0, folder, recipe))
+    if not found:
+        where = ", ".join(map(str, paths))
+        raise FileNotFoundError(f"there is no finished run (a result.json) below {where}")
+    groups = []
+    for runs in found.values():
+        runs.sort(key=lambda run: (run[0], str(run[1])))
+        results = [_result(folder) for _, folder, _ in runs]
+        histories = [_history(folder / "metrics.csv") for _, folder, _ in runs]
+        groups.append(Group(runs[0][2], results, histories))
+    return sorted(groups, key=lambda group: (group.recipe.dataset, -_mean(group)))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """Columns of text under a header, the first ones flush left and the others flush right.
+
+    Args:
+        head: Header cells.
+        rows: Cells of each line.
+        left: How many columns are words rather than numbers.
+    """
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def percent(mean: float, std: float | None = None, *, scale: float = 100.0) -> str:
+    """A metric as it is printed in papers: `89.05 ± 0.96`."""
+    return f"{mean * scale:.2f}" + ("" if std is None else f" ± {std * scale:.2f}")
+
+
+def natural(name: str) -> tuple[str, int]:
+    """Order in which hits@20 comes before hits@100."""
+    word, _, number = name.partition("@")
+    return word, int(number) if number.isdigit() else 0
+
+
+def _label(group: Group) -> str:
+    return Path(group.recipe.dataset).name.partition(".")[0]
+
+
+def _mean(group: Group) -> float:
+    values = group.values(group.metric)
+    return fmean(values) if values else 0.0
+
+
+def _result(folder: Path) -> Mapping[str, Any]:
+    path = folder / "result.json"
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not {"monitor", "test", "valid"} <= found.keys():
+            raise ValueError("keys are missing")
+    except (ValueError, AttributeError):
+        raise ValueError(f"{path} is damaged or no result of a run") from None
+    return found
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    """Rows of the last stage; a line that was cut short is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            try:
+                rows.append({key: float(value) for key, value in line.items() if value and key})
+            except ValueError:
+                continue
+    last = max((row.get("stage", 0.0) for row in rows), default=0.0)
+    return [row for row in rows if "epoch" in row and row.get("stage", 0.0) == last]
+
+
+def _seeds(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return percent(fmean(values), pstdev(values) if len(values) > 1 else None)
+
+
+def _printed(published: Published | None) -> str:
+    if published is None:
+        return "-"
+    return percent(published.mean, published.std or None, scale=1.0)
+
+
+def _markdown(groups: Sequence[Group]) -> str:
+    """One line per recipe: test metrics as mean ± population deviation, in percent."""
+    first = groups[0].metric
+    others = {name for group in groups for result in group.results for name in result["test"]}
+    names = [first, *sorted(others - {first}, key=natural)]
+    head = ["model", "seeds", *names, f"published {first}"]
+    rows = [
+        [
+            group.recipe.name,
+            str(len(group.results)),
+            *(_seeds(group.values(name)) for name in names),
+            _printed(group.recipe.published),
+        ]
+        for group in groups
+    ]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    note = "Test metrics in percent, mean ± standard deviation over seeds.\n\n"
+    return note + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+CSV_HEAD = ("dataset", "model", "split", "metric", "seeds", "mean", "std", "published", "source")
+
+
+def _csv_rows(groups: Sequence[Group]) -> Iterable[Sequence[object]]:
+    for group in groups:
+        published = group.recipe.published
+        for split in ("valid", "test"):
+            for name in sorted({key for result in group.results for key in result[split]}):
+                values = group.values(name, split)
+                row = [_label(group), group.recipe.name, split, name, len(values)]
+                numbers = [f"{fmean(values):.6f}", f"{pstdev(values):.6f}"]
+                if published and split == "test" and name == published.metric:
+                    yield [*row, *numbers, f"{published.mean / 100:.6f}", published.source]
+                else:
+                    yield [*row, *numbers, "", ""]
+
+
+def _bars(name: str, groups: Sequence[Group]) -> "Figure":
+    """Mean and deviation of every model as a bar, the published value as a diamond on it."""
+    figure, axes = _canvas(1, 1, size=(7.2, 1.3 + 0.5 * len(groups)))
+    axis, metric = axes[0], groups[0].metric
+    tops = [group.recipe.published.mean for group in groups if group.recipe.published]
+    widest = max([*tops, *(100 * value for group in groups for value in group.values(metric))])
+    for place, group in enumerate(groups):
+        values = [100 * value for value in group.values(metric)] or [0.0]
+        deviation = pstdev(values)
+        color = PALETTE[0] if group.trained else QUIET
+        axis.barh(place, fmean(values), height=0.62, color=color, zorder=2)
+        if deviation:
+            axis.errorbar(fmean(values), place, xerr=deviation, color=INK, capsize=3, lw=1.2)
+        published = group.recipe.published
+        if published:
+            axis.errorbar(
+                published.mean, place, xerr=published.std or None, fmt="D", ms=7, lw=1.4,
+                color=PALETTE[1], mfc="white", mew=1.6, capsize=3, zorder=4,
+            )  # fmt: skip
+        inside = fmean(values) > 0.15 * widest  # else the number does not fit into the bar
+        axis.annotate(
+            f"{fmean(values):.1f}", (0 if inside else fmean(values) + deviation, place),
+            xytext=(7, 0), textcoords="offset points", va="center",
+            color="white" if inside else INK, fontweight="bold" if inside else "normal",
+        )  # fmt: skip
+    axis.set_yticks(range(len(groups)), [group.recipe.name for group in groups])
+    axis.invert_yaxis()
+    axis.grid(False, axis="y")
+    axis.tick_params(axis="y", length=0)
+    axis.margins(x=0.1)
+    axis.set_xlim(left=0)
+    axis.set_xlabel(f"test {_words(metric)} (%)")
+    axis.set_title(f"{name}: {_over(groups)}", loc="left")
+    _key(figure, groups)
+    return figure
+
+
+def _key(figure: "Figure", groups: Sequence[Group]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Patch | Line2D] = []
+    if any(group.trained for group in groups):
+        handles.append(Patch(color=PALETTE[0], label="ours, trained"))
+    if not all(group.trained for group in groups):
+        handles.append(Patch(color=QUIET, label="ours, heuristic"))
+    if any(group.recipe.published for group in groups):
+        handles.append(
+            Line2D(
+                [], [], marker="D", ls="", color=PALETTE[1], mfc="white", mew=1.6, label="published"
+            )
+        )
+    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=10)
+
+
+def _curves(name: str, groups: Sequence[Group]) -> "Figure":
+    """One panel per quantity: the mean over seeds as a line, one deviation to each side."""
+    trained = [group for group in groups if group.trained]
+    panels = _panels(trained)
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure, axes = _canvas(rows, columns, size=(4.2 * columns, 3.2 * rows + 0.4))
+    for axis, panel in zip(axes, panels, strict=False):
+        for group, color in zip(trained, cycle(PALETTE)):
+            epochs, middle, deviation = _band(group, panel)
+            if panel != "loss":
+                middle = [100 * value for value in middle]
+                deviation = [100 * value for value in deviation]
+            axis.plot(epochs, middle, color=color, lw=1.8, label=group.recipe.name)
+            low = [m - d for m, d in zip(middle, deviation, strict=True)]
+            high = [m + d for m, d in zip(middle, deviation, strict=True)]
+            if len(group.results) > 1:
+                axis.fill_between(epochs, low, high, color=color, alpha=0.18, lw=0)
+        axis.set_title(_words(panel) + ("" if panel == "loss" else " (%)"), loc="left")
+        axis.set_xlabel("epoch")
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    figure.suptitle(f"{name}: {_over(trained)}", x=0.01, ha="left", fontsize=13)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=len(labels))
+    return figure
+
+
+def _panels(groups: Sequence[Group]) -> list[str]:
+    """The loss, the monitored metric, and the further ones of validation; six at most."""
+    keys = {key for group in groups for rows in group.histories for row in rows for key in row}
+    valid = sorted((key for key in keys if key.startswith("valid/")), key=natural)
+    first = f"valid/{groups[0].metric}"
+    valid.sort(key=lambda key: key != first)
+    return ["loss", *valid][:6]
+
+
+def _band(group: Group, key: str) -> tuple[list[float], list[float], list[float]]:
+    """Epochs, means and deviations over the seeds that reached the epoch."""
+    at: dict[float, list[float]] = {}
+    for rows in group.histories:
+        for row in rows:
+            if key in row:
+                at.setdefault(row["epoch"], []).append(row[key])
+    epochs = sorted(at)
+    return epochs, [fmean(at[epoch]) for epoch in epochs], [pstdev(at[epoch]) for epoch in epochs]
+
+
+def _over(groups: Sequence[Group]) -> str:
+    few, many = (pick(len(group.results) for group in groups) for pick in (min, max))
+    if many == 1:
+        return "one seed"
+    return f"mean ± standard deviation over {many if few == many else f'{few} to {many}'} seeds"
+
+
+def _words(key: str) -> str:
+    split, _, name = key.rpartition("/")
+    short = {"auc": "AUC", "ap": "AP", "mrr": "MRR"}
+    name = short.get(name, name.replace("hits@", "Hits@"))
+    return {"valid": "validation "}.get(split, "") + name
+
+
+def _canvas(rows: int, columns: int, *, size: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
+    """A figure that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def _drawn(draw: "Draw", name: str, groups: Sequence[Group], path: Path) -> Path:
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        draw(name, groups).savefig(path)
+    return path

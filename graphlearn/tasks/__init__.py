@@ -1,0 +1,12 @@
+"""Learning problems: a model on a data set, with its batches, loss, scores and metrics."""
+
+from typing import TYPE_CHECKING
+
+from graphlearn.extras import lazy
+
+if TYPE_CHECKING:
+    from graphlearn.tasks.link import LinkPrediction as LinkPrediction
+
+__all__ = ["LinkPrediction"]
+
+__getattr__, __dir__ = lazy(__name__, {"LinkPrediction": "graphlearn.tasks.link:LinkPrediction"})

@@ -1,0 +1,345 @@
+"""Link prediction: which pairs of nodes ought to be joined."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, Protocol, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphlearn.data.dataset import Dataset, LinkSplit
+from graphlearn.metrics import metric
+from graphlearn.ops.csr import CSR
+from graphlearn.sampling.batches import fold, index_batches
+from graphlearn.sampling.candidates import all_pairs, two_hop_pairs
+from graphlearn.sampling.negatives import corrupt, uniform
+from graphlearn.train.task import Schedule, Split, Task
+
+__all__ = ["LinkBatch", "LinkModel", "LinkPrediction"]
+
+_SPARSE = 0.2  # share of non-zero features below which sparse rows are faster
+_STREAM = 1 << 20  # false pairs above which only the largest scores are kept
+_CUTS = (10, 20, 50, 100)
+_NEGATIVES = 1  # purpose tag of the random numbers of negatives
+
+
+class LinkModel(Protocol):
+    """What link prediction needs of a model."""
+
+    def encode(self, x: Tensor | CSR, graph: CSR) -> tuple[Tensor, ...]:
+        """What `score` needs of every node; the same for all pairs."""
+
+    def score(
+        self, nodes: tuple[Tensor, ...], graph: CSR, pairs: Int[Tensor, "2 pair"]
+    ) -> Float[Tensor, " pair"]:
+        """Logit of each pair, higher is likelier."""
+
+
+class LinkBatch(NamedTuple):
+    """Training pairs of one step: this shard's part of a batch, and the whole batch's targets."""
+
+    pos: Tensor
+    neg: Tensor
+    targets: Tensor
+    sizes: tuple[int, int]
+
+
+class LinkPrediction(Task):
+    r"""A link model on a data set with logistic loss and ranking metrics.
+
+    .. math:: L = \mathrm{mean}_{pos}(-\log \sigma(z)) + \mathrm{mean}_{neg}(-\log \sigma(-z))
+
+    The graph is built from the true training pairs alone. In training, the pairs of a batch are
+    taken out of it before nodes are encoded and neighbours intersected, so that no target sees
+    itself; validation and test pairs never enter it, unless `use_valid_edges` adds the validation
+    pairs for the test pass.
+
+    Args:
+        model: A `LinkModel`.
+        dataset: A data set of kind "link".
+        batch_size: True pairs of a step, over all processes.
+        eval_batch_size: Pairs scored at once in evaluation.
+        negatives: False pairs drawn for each true pair, anew in every epoch.
+        remove_targets: Take the true pairs of a batch out of the graph.
+        removal: Remove all copies of a pair, or one record of it as the published code does.
+        use_valid_edges: Add the validation pairs to the graph of the test pass.
+        drop_last: Leave out the last incomplete batch, as the published code does.
+        sources: Keep the source of a true pair in its false pairs (ogbl-citation2); the target is
+            then any node, a true one included.
+        monitor: Metric that selects the best epoch; empty: the metric of the data set.
+        schedule: How the model is optimised.
+
+    Raises:
+        ValueError: if the data set is of another kind or has too few pairs for one batch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        *,
+        batch_size: int = 1024,
+        eval_batch_size: int = 8192,
+        negatives: int = 1,
+        remove_targets: bool = True,
+        removal: Literal["pairs", "records"] = "pairs",
+        use_valid_edges: bool = False,
+        drop_last: bool = False,
+        sources: bool = False,
+        monitor: str = "",
+        schedule: Schedule | None = None,
+    ) -> None:
+        super().__init__(model, schedule=schedule)
+        if dataset.kind != "link":
+            raise ValueError(f"{dataset.name} is a data set of kind {dataset.kind!r}, not 'link'")
+        pairs = dataset.splits["train"].pos.shape[1]
+        if drop_last and pairs < batch_size:
+            raise ValueError(
+                f"batch_size must be at most {pairs}, the training pairs of {dataset.name}, "
+                f"when the incomplete batch is dropped, got {batch_size}"
+            )
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.dataset, self.monitor = dataset, monitor or dataset.metric
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.negatives, self.sources, self.drop_last = negatives, sources, drop_last
+        self.remove_targets, self.records = remove_targets, removal == "records"
+        self.use_valid_edges = use_valid_edges
+        self._x: Tensor | CSR | None = None
+        self._place: torch.device | None = None
+        self._graphs: dict[bool, CSR] = {}
+        self._nodes: tuple[Tensor, ...] = ()
+        self._graph: CSR | None = None
+
+    @property
+    def link_model(self) -> LinkModel:
+        """The model under its contract."""
+        return cast(LinkModel, self.model)
+
+    def graph(self, *, with_valid: bool = False) -> CSR:
+        """Neighbour lists of the true training pairs, optionally with the validation pairs.
+
+        Args:
+            with_valid: Add the validation pairs.
+        """
+        if with_valid not in self._graphs:
+            pairs = [self.dataset.splits["train"].pos]
+            pairs += [self.dataset.splits["valid"].pos] if with_valid else []
+            edges = torch.cat(pairs, dim=1).long()
+            count = torch.ones(edges.shape[1]) if self.records and not with_valid else None
+            nodes = int(self.dataset.facts["num_nodes"])
+            built = CSR.from_edge_index(edges, nodes, weight=count, undirected=True)
+            self._graphs[with_valid] = built.to(self.device)
+        return self._graphs[with_valid]
+
+    def start(self, split: Split) -> None:
+        """Put graph and features on the device; outside training, encode every node once.
+
+        Args:
+            split: What the pass that begins is for.
+        """
+        if self._place != self.device:
+            self._graphs, self._place = {}, self.device
+            self._x = _features(self.dataset, self.device)
+        if split == "train":
+            self._graph, self._nodes = self.graph(), ()
+            begin = getattr(self.model, "start_epoch", None)
+            if begin is not None:
+                begin(self.epoch)
+            return
+        self._graph = _unweighted(self.graph(with_valid=self.use_valid_edges and split == "test"))
+        self._nodes = self._encode(self._graph)
+
+    @torch.no_grad()
+    def _encode(self, graph: CSR) -> tuple[Tensor, ...]:
+        assert self._x is not None
+        return self.link_model.encode(self._x, graph)
+
+    def batches(self, split: Split) -> Iterable[Any]:
+        """Blocks of pairs that belong to this shard.
+
+        Args:
+            split: What the pass is for.
+        """
+        if split == "train":
+            return self._training_batches()
+        return self._evaluation_batches(self.dataset.splits[split])
+
+    def _training_batches(self) -> Iterator[LinkBatch]:
+        pos = self.dataset.splits["train"].pos
+        seed = fold(self.seed, self.stage, self.epoch)
+        neg = self._draw(pos, fold(seed, _NEGATIVES))
+        rank, world = self.shard
+        for index in index_batches(
+            pos.shape[1], self.batch_size, seed=seed, drop_last=self.drop_last
+        ):
+            targets = pos[:, index].long().to(self.device)
+            false = neg[:, index].flatten(1).long().to(self.device)
+            yield LinkBatch(
+                targets[:, rank::world],
+                false[:, rank::world],
+                targets,
+                (targets.shape[1], false.shape[1]),
+            )
+
+    def _draw(self, pos: Tensor, seed: int) -> Tensor:
+        """False pairs (2, P, negatives) of an epoch."""
+        count = pos.shape[1]
+        if self.sources:
+            nodes = int(self.dataset.facts["num_nodes"])
+            return corrupt(pos.long(), nodes, self.negatives, seed=seed).view(2, count, -1)
+        given = self.dataset.splits["train"].neg
+        if given is not None:
+            index = next(iter(index_batches(given.shape[1], given.shape[1], seed=seed)))
+            need = count * self.negatives
+            index = index.repeat(-(-need // max(len(index), 1)))[:need]
+            return given[:, index].view(2, count, -1)
+        graph = self.graph().to("cpu")
+        return uniform(graph, count * self.negatives, seed=seed).view(2, count, -1)
+
+    def _evaluation_batches(self, split: LinkSplit) -> Iterator[tuple[Tensor, bool]]:
+        """Pairs and whether they are true; with candidates, (2, pair, 1 + K) and True."""
+        rank, world = self.shard
+        pos, neg = split.pos, split.neg
+        if neg is not None and neg.ndim == 3:
+            together = max(1, self.eval_batch_size // (1 + neg.shape[2]))
+            for first in range(rank * together, pos.shape[1], world * together):
+                part = slice(first, first + together)
+                block = torch.cat([pos[:, part, None].long(), neg[:, part].long()], dim=2)
+                yield block.to(self.device), True
+            return
+        for pairs, true in ((pos, True), (neg, False)):
+            if pairs is None:
+                continue
+            step = self.eval_batch_size
+            for first in range(rank * step, pairs.shape[1], world * step):
+                yield pairs[:, first : first + step].long().to(self.device), true
+
+    def forward(self, batch: LinkBatch) -> dict[str, Tensor]:
+        """Loss of this shard's part of a batch, weighted so that processes average to the whole.
+
+        Args:
+            batch: What `batches("train")` yields.
+        """
+        graph = self._graph
+        assert graph is not None and self._x is not None
+        if self.remove_targets:
+            graph = graph.without(batch.targets, records=self.records)
+        graph = _unweighted(graph)
+        nodes = self.link_model.encode(self._x, graph)
+        z = self.link_model.score(nodes, graph, torch.cat([batch.pos, batch.neg], dim=1))
+        pos, neg = z.split([batch.pos.shape[1], batch.neg.shape[1]])
+        world = self.shard.world
+        true = F.softplus(-pos).sum() * (world / batch.sizes[0])
+        false = F.softplus(neg).sum() * (world / batch.sizes[1])
+        return {"loss": true + false}
+
+    @torch.no_grad()
+    def score(self, batch: tuple[Tensor, bool]) -> dict[str, Tensor]:
+        """Scores of one block: `pos` and `neg` rows, either of which may be empty.
+
+        Args:
+            batch: What `batches` yields outside training.
+        """
+        pairs, true = batch
+        assert self._graph is not None
+        z = self.link_model.score(self._nodes, self._graph, pairs.flatten(1))
+        if pairs.ndim == 3:
+            z = z.view(pairs.shape[1:])
+            return {"pos": z[:, 0], "neg": z[:, 1:]}
+        if true:
+            return {"pos": z, "neg": z[:0]}
+        return {"pos": z[:0], "neg": z.topk(min(len(z), max(_CUTS))).values if self._streams else z}
+
+    @property
+    def _streams(self) -> bool:
+        """Whether the pool of false pairs is too large to keep all its scores."""
+        split = self.dataset.splits["valid"]
+        return split.neg is not None and split.neg.ndim == 2 and split.neg.shape[1] > _STREAM
+
+    def metrics(self, split: Split, rows: dict[str, Tensor]) -> dict[str, float]:
+        """Ranking metrics of a pass, higher is better.
+
+        Of a pool of more than a million false pairs only the largest scores are kept, so that
+        only Hits@K is reported.
+
+        Args:
+            split: What the pass was for.
+            rows: All rows of `score`.
+        """
+        pos, neg = rows["pos"], rows["neg"]
+        names = {self.monitor.removeprefix("-"), self.dataset.metric}
+        if neg.ndim == 2:
+            names |= {"mrr", *(f"hits@{k}" for k in (1, 3, *_CUTS))}
+        else:
+            names |= {f"hits@{k}" for k in _CUTS if k <= len(neg)}
+            if not self._streams:
+                names |= {"mrr", "auc", "ap"}
+        return {name: metric(name)(pos, neg) for name in sorted(names)}
+
+    @torch.no_grad()
+    def predict(self, pairs: Int[Tensor, "2 pair"]) -> Float[Tensor, " pair"]:
+        """Logit of each pair given all known training pairs.
+
+        Args:
+            pairs: Node ids.
+        """
+        self._prepare()
+        assert self._graph is not None
+        blocks = [
+            self.link_model.score(self._nodes, self._graph, block.to(self.device)).cpu()
+            for block in pairs.split(self.eval_batch_size, dim=1)
+        ]
+        return torch.cat(blocks) if blocks else torch.zeros(0)
+
+    def recommend(
+        self, top: int, *, nodes: Int[Tensor, " node"] | None = None, exhaustive: bool = False
+    ) -> tuple[Int[Tensor, "2 pair"], Float[Tensor, " pair"]]:
+        """The strongest missing links, best first, and their logits.
+
+        Args:
+            top: How many at most.
+            nodes: Only links of these nodes.
+            exhaustive: Consider all pairs that are not linked, not only those at distance two.
+        """
+        self._prepare()
+        graph = _unweighted(self.graph()).to("cpu")
+        source = all_pairs if exhaustive else two_hop_pairs
+        best, score = torch.empty(2, 0, dtype=torch.long), torch.empty(0)
+        for pairs in source(graph, nodes=nodes):
+            best = torch.cat([best, pairs], dim=1)
+            score = torch.cat([score, self.predict(pairs)])
+            order = score.argsort(descending=True, stable=True)[:top]
+            best, score = best[:, order], score[order]
+        return best, score
+
+    def _prepare(self) -> None:
+        if self.training or not self._nodes:
+            self.eval()
+            self.start("valid")
+
+
+def _features(dataset: Dataset, device: torch.device) -> Tensor | CSR:
+    """Node features as the encoder wants them: dense, sparse rows, or ids."""
+    x = dataset.data.x
+    if x is None:
+        return torch.arange(int(dataset.facts["num_nodes"]), device=device)
+    if not x.is_floating_point():
+        ids: Tensor = x.long().view(-1).to(device)
+        return ids
+    x = x.float()
+    entries = x.nonzero()
+    if len(entries) >= _SPARSE * x.numel():
+        return x.to(device)
+    count = torch.bincount(entries[:, 0], minlength=x.shape[0])
+    ptr = F.pad(count.cumsum(0), (1, 0))
+    weight = x[entries[:, 0], entries[:, 1]]
+    return CSR(ptr, entries[:, 1].int(), x.shape[1], weight=weight).to(device)
+
+
+def _unweighted(graph: CSR) -> CSR:
+    """Repeats decide what is removed, not how strong an edge is."""
+    return replace(graph, weight=None)

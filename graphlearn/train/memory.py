@@ -1,0 +1,26 @@
+"""How the allocator of the C library treats memory that a training step gives back."""
+
+import ctypes
+import sys
+
+__all__ = ["keep_memory"]
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # names of glibc's mallopt
+
+
+def keep_memory() -> bool:
+    """Keep freed memory in the process, so that the next step finds its pages in place.
+
+    By default glibc returns every large tensor to the system and asks for it again, and the kernel
+    zeroes each page anew: a third to a half of a step on the CPU. The peak of a process stays the
+    same; only memory between steps is no longer given back.
+
+    Returns:
+        Whether the C library took the setting; other systems than Linux with glibc do not.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))

@@ -1,0 +1,150 @@
+import importlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import graphlearn.data
+from graphlearn.data import DATASETS, load
+from graphlearn.data.dataset import Dataset
+
+EDGES = "".join(f"{k},{(k + step) % 30}\n" for k in range(30) for step in (1, 2))
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "toy.csv"
+    path.write_text(EDGES)
+    return path
+
+
+def test_importing_loads_no_torch():
+    code = "import sys, graphlearn.data as d; d.DATASETS; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("dotted", sorted(set(DATASETS.values())))
+def test_every_loader_exists(dotted):
+    module, _, function = dotted.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_lazy_names():
+    assert graphlearn.data.Dataset is Dataset
+    assert set(graphlearn.data.__all__) <= set(dir(graphlearn.data)) | {"DATASETS", "load"}
+    with pytest.raises(AttributeError, match=r"has no attribute 'Datset'; did you mean 'Dataset'"):
+        _ = graphlearn.data.Datset
+
+
+def test_by_name_in_any_case():
+    assert load("StdLib").name == "stdlib"
+
+
+def test_by_path(csv, tmp_path):
+    assert load(csv).name == "toy" and load(str(csv), seed=3).facts["num_nodes"] == 30
+    edge = np.loadtxt(csv, delimiter=",", dtype=np.int64)
+    np.savez(tmp_path / "other.npz", edge=edge)
+    assert torch.equal(
+        load(tmp_path / "other.npz").splits["test"].pos, load(csv).splits["test"].pos
+    )
+
+
+def test_by_object():
+    graph = nx.karate_club_graph()
+    assert load(graph).facts["num_nodes"] == 34
+    edge_index = torch.tensor(list(graph.edges)).T
+    assert load(Data(edge_index=edge_index, num_nodes=34)).facts["num_nodes"] == 34
+    with pytest.raises(TypeError, match=r"source must be a name, a path, .* got list"):
+        load([1])
+
+
+def test_options_reach_the_reader(csv, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((31, 2), dtype=np.float32))
+    dataset = load(csv, features=tmp_path / "x.npy", num_nodes=31, valid=0.2, protocol="random")
+    assert dataset.facts == {"num_nodes": 31, "in_channels": 2, "num_ids": 0}
+    assert dataset.splits["valid"].pos.shape[1] == 12
+
+
+def test_options_nobody_uses_are_errors(csv):
+    for option, value in (("min_year", 2007), ("trust_pickle", True), ("root", Path("/data"))):
+        with pytest.raises(ValueError, match=rf"toy.csv has no use for {option}=.*; leave it out"):
+            load(csv, **{option: value})
+    with pytest.raises(ValueError, match=r"stdlib has no use for num_nodes=3"):
+        load("stdlib", num_nodes=3)
+    with pytest.raises(ValueError, match=r"Graph has no use for num_nodes=3"):
+        load(nx.karate_club_graph(), num_nodes=3)
+    with pytest.raises(ValueError, match=r"ogbl-ddi has no use for valid=0.3"):
+        load("ogbl-ddi", valid=0.3)
+    with pytest.raises(ValueError, match=r"ogbl-ddi has no use for protocol=planetoid"):
+        load("ogbl-ddi", protocol="planetoid")
+
+
+def test_ogb_options(monkeypatch, tmp_path):
+    seen = {}
+
+    def load_ogb(name, root, *, trust_pickle=False, min_year=0):
+        seen.update(name=name, root=root, trust_pickle=trust_pickle, min_year=min_year)
+        return load("stdlib")
+
+    monkeypatch.setattr("graphlearn.data.ogb.load_ogb", load_ogb)
+    load("ogbl-collab", root=tmp_path, protocol="ogb", min_year=2010, seed=5)
+    assert seen == {
+        "name": "ogbl-collab",
+        "root": tmp_path,
+        "trust_pickle": False,
+        "min_year": 2010,
+    }
+
+
+def test_root_comes_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRAPHLEARN_DATA", str(tmp_path))
+    monkeypatch.setattr(
+        "urllib.request.urlopen", lambda *a, **k: (_ for _ in ()).throw(OSError("off"))
+    )
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / "planetoid" / "CiteSeer")):
+        load("citeseer")
+
+
+def test_hard_negatives(monkeypatch, csv):
+    seeds = []
+
+    def heart_split(dataset, *, seed=0):
+        seeds.append(seed)
+        return replace(dataset, metric="mrr")
+
+    monkeypatch.setattr("graphlearn.data.heart.heart_split", heart_split)
+    monkeypatch.setattr("graphlearn.data.pyg.load_planetoid", _fake_planetoid)
+    assert load(csv, protocol="heart", seed=4).metric == "mrr"
+    assert load("Cora", protocol="heart", seed=4).metric == "mrr"
+    assert seeds == [4, 0]
+
+
+def _fake_planetoid(name, root, *, seed=0, protocol="auto", valid=0.1, test=0.2):
+    assert protocol == "heart"
+    return load("stdlib")
+
+
+def test_names_that_do_not_exist(tmp_path):
+    with pytest.raises(KeyError, match=r"no data set 'coar'; did you mean 'cora'?"):
+        load("coar")
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*none.csv"):
+        load(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match=r"is a folder; expected a file that ends in .csv"):
+        load(tmp_path)
+    for name in ("a.xlsx", "b.npz.gz", "c.gz"):
+        with pytest.raises(ValueError, match=r"has the suffix '.*'; expected a file that ends in"):
+            load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.pkl", "b.pickle", "b.pth", "c.pkl.gz"])
+def test_pickles_of_users_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"cos\nsystem\n")
+    with pytest.raises(ValueError, match=r"is refused, since reading a .* file can run code"):
+        load(tmp_path / name)

@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING
 from graphlearn.extras import lazy
 
 if TYPE_CHECKING:
-    from graphlearn import data, metrics, models, ops, predict, report, runs, sampling, tasks, train
+    from graphlearn import (
+        bench,
+        data,
+        metrics,
+        models,
+        ops,
+        predict,
+        report,
+        runs,
+        sampling,
+        tasks,
+        train,
+    )
     from graphlearn.data import load
     from graphlearn.data.dataset import Dataset, LinkSplit
-    from graphlearn.recipe import Recipe, build, find
+    from graphlearn.knobs import build
+    from graphlearn.recipe import Recipe, find
     from graphlearn.runs import run
     from graphlearn.train.task import Schedule, Task
     from graphlearn.train.trainer import Trainer
@@ -25,6 +38,7 @@ __all__ = [
     "Schedule",
     "Task",
     "Trainer",
+    "bench",
     "build",
     "data",
     "find",
@@ -50,7 +64,8 @@ __getattr__, __dir__ = lazy(
         "Schedule": "graphlearn.train.task:Schedule",
         "Task": "graphlearn.train.task:Task",
         "Trainer": "graphlearn.train.trainer:Trainer",
-        "build": "graphlearn.recipe:build",
+        "bench": "graphlearn.bench",
+        "build": "graphlearn.knobs:build",
         "data": "graphlearn.data",
         "find": "graphlearn.recipe:find",
         "load": "graphlearn.data:load",

@@ -1,4 +1,4 @@
-"""The command line: list, train, eval, predict, report.
+"""The command line: list, train, eval, predict, report, bench.
 
 Only this file prints. Listing and help read TOML; what computes is imported when it is needed.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import graphlearn as gl
 from graphlearn.extras import nearest
 from graphlearn.options import (
+    Bench,
     Eval,
     List,
     Predict,
@@ -30,6 +31,7 @@ from graphlearn.options import (
 )
 from graphlearn.recipe import SECTIONS, Recipe, find, recipes
 from graphlearn.report import collect, natural, percent, report, table
+from graphlearn.settings import data_root
 
 if TYPE_CHECKING:
     from graphlearn.train.tracking import Result
@@ -95,7 +97,7 @@ def _list(words: Sequence[str]) -> int:
                     recipe.name,
                     "any other" if other else recipe.dataset,
                     printed.metric if printed else "",
-                    percent(printed.mean, printed.std or None, scale=1) if printed else "",
+                    percent(printed.mean, printed.std or None, scale=1.0) if printed else "",
                 ]
             )
     if not rows:
@@ -107,7 +109,8 @@ def _list(words: Sequence[str]) -> int:
 
 def _train(words: Sequence[str]) -> int:
     if not words or words[0].startswith("-"):
-        parse(Train, words, "train")  # shows help, or says that the name is missing
+        if {"-h", "--help"} & set(words):
+            parse(Train, ["--help"], "train")
         raise Usage("put the name of the recipe first: graphlearn train NAME ...")
     recipe = find(words[0], value(words, "--dataset"))
     options = parse(flags(recipe), words, f"train {words[0]}")
@@ -185,19 +188,44 @@ def _report(words: Sequence[str]) -> int:
     return 0
 
 
+def _bench(words: Sequence[str]) -> int:
+    options = parse(Bench, words, "bench")
+    if options.table:
+        print(f"wrote {gl.bench.write_table()}")
+        return 0
+    data = options.data or data_root()
+    for name, cases in gl.bench.benchmarks([options.name] if options.name else []).items():
+        print(f"{name}\n", flush=True)
+        rows = []
+        for row in gl.bench.run(cases(smoke=options.smoke, data=data), smoke=options.smoke):
+            if isinstance(row, str):
+                print(row, flush=True)
+                continue
+            rows.append(row)
+            print(f"measured {row.name} on {row.input}", file=sys.stderr, flush=True)
+        print(f"{gl.bench.lines(rows)}\n", flush=True)
+        if options.out:
+            print(f"wrote {gl.bench.save(options.out, name, rows)}\n")
+    return 0
+
+
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
     "eval": _eval,
     "predict": _predict,
     "report": _report,
+    "bench": _bench,
 }
 
 
 def _help() -> str:
     kinds = (("list", List), ("train", Train), ("eval", Eval), ("predict", Predict))
     rows = [[f"  {name}", (kind.__doc__ or "").partition("\n")[0]] for name, kind in kinds]
-    rows.append(["  report", (Report.__doc__ or "").partition("\n")[0]])
+    rows += [
+        [f"  {name}", (kind.__doc__ or "").partition("\n")[0]]
+        for name, kind in (("report", Report), ("bench", Bench))
+    ]
     width = max(len(name) for name, _ in rows)
     lines = [f"{name.ljust(width)}  {text}" for name, text in rows]
     return "\n".join(
@@ -262,7 +290,7 @@ def _outcome(recipe: Recipe, results: Sequence["Result"]) -> str:
     text = f"{recipe.name} on {recipe.dataset}: test {name} {mean} ({count})"
     if printed := recipe.published:
         runs = f", {printed.runs} runs" if printed.runs else ""
-        value = percent(printed.mean, printed.std or None, scale=1)
+        value = percent(printed.mean, printed.std or None, scale=1.0)
         text += f"; published {value} ({printed.source}{runs})"
     return f"\n{table(['seed', *names], rows)}\n\n{text}"
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout, dropout
+from graphlearn.ops.norm import layer_norm
 from graphlearn.ops.spmm import propagate
 
-__all__ = ["Conv", "Encoder", "Linear", "drop_edge", "mlp"]
+__all__ = ["Conv", "Encoder", "LayerNorm", "Linear", "drop_edge", "mlp"]
 
 Conv = Literal[
     "puregcn", "puresum", "puremean", "puremax", "gcn", "sage", "gin", "max", "graphsage", "none"
@@ -54,6 +55,18 @@ class Linear(nn.Linear):
             out = propagate(replace(input, weight=None), self.weight.t(), weight=input.weight)
             return out if self.bias is None else out + self.bias
         return super().forward(input)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation by `graphlearn.ops.norm.layer_norm`."""
+
+    def forward(self, input: Float[Tensor, "row chan"]) -> Float[Tensor, "row chan"]:
+        """Standardise each row.
+
+        Args:
+            input: Rows to normalise.
+        """
+        return layer_norm(input, self.weight, self.bias, self.eps)
 
 
 def mlp(*layers: nn.Module | None) -> nn.Sequential:
@@ -199,7 +212,7 @@ class Encoder(nn.Module):
             return Dropout(output_dropout) if last else nn.Identity()
         if last and layers > 1:
             return nn.Identity()
-        return mlp(nn.LayerNorm(hidden) if norm else None, Dropout(self.dropout, relu=True))
+        return mlp(LayerNorm(hidden) if norm else None, Dropout(self.dropout, relu=True))
 
     def forward(self, x: Tensor | CSR, graph: CSR) -> Float[Tensor, "node chan"]:
         """Representation of each node.

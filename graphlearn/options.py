@@ -10,9 +10,11 @@ import tyro
 
 import graphlearn as gl
 from graphlearn.extras import nearest
-from graphlearn.recipe import Recipe, knobs, settings
+from graphlearn.knobs import knobs
+from graphlearn.recipe import Recipe, settings
 
 __all__ = [
+    "Bench",
     "Eval",
     "List",
     "Predict",
@@ -122,6 +124,26 @@ class Report:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     out: Path = Path("report")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Speed and memory against named alternatives, as ratios in one process (in a clone only).
+
+    Args:
+        name: A file of benchmarks/ without its suffix; all of them without a name.
+        smoke: Tiny inputs and one round: whether every benchmark runs and its answers agree.
+        data: Folder of the data sets; by default GRAPHLEARN_DATA.
+        out: Put the results into this .json file, or into one named after the machine in this
+            folder.
+        table: Measure nothing; write all results into the tables of benchmarks/README.md.
+    """
+
+    name: tyro.conf.Positional[str] = ""
+    smoke: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    data: Path | None = None
+    out: Path | None = None
+    table: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
 def parse(kind: type[T], words: Sequence[str], command: str) -> T:

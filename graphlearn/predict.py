@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -45,6 +45,7 @@ class Scored(NamedTuple):
     probability: float | None
 
 
+@runtime_checkable
 class LinkTask(Protocol):
     """What scoring pairs needs of a task."""
 

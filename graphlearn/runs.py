@@ -17,7 +17,8 @@ from torch import Tensor
 
 from graphlearn.data import load
 from graphlearn.data.dataset import Dataset
-from graphlearn.recipe import SECTIONS, Recipe, Section, build, dump, find, locate, settings
+from graphlearn.knobs import build, locate
+from graphlearn.recipe import SECTIONS, Recipe, Section, dump, find, settings
 from graphlearn.train import checkpoint, distributed
 from graphlearn.train.task import Task
 from graphlearn.train.tracking import Result

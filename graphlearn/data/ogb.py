@@ -6,19 +6,17 @@ reading of a raw folder and used from then on, as long as the raw files stay as 
 is their digest). An npz without `source` is yours: it is used as it is and never replaced. Its
 keys, `{s}` being each of `train`, `valid` and `test`:
 
-| key | shape | sets |
-|---|---|---|
-| `num_nodes` | () | all |
-| `{s}_edge` | (P, 2) | all; head and tail for the knowledge graphs |
-| `{s}_edge_neg` | (M, 2) | valid and test of ddi, collab, ppa; every split of vessel |
-| `{s}_target_neg` | (P, K) | valid and test of citation2: candidates for the second node |
-| `{s}_weight`, `{s}_year` | (P,) | collab |
-| `{s}_relation` | (P,) | wikikg2, biokg |
-| `{s}_head_neg`, `{s}_tail_neg` | (P, K) | valid and test of wikikg2, biokg |
-| `x` | (N, F), ids (N,) for ppa | ppa, collab, citation2, vessel |
-| `num_ids` | () | ppa: number of species |
-| `node_year` | (N,) | citation2 |
-| `node_type`, `type_names` | (N,), (T,) | biokg; node ids count through the types in this order |
+- `num_nodes` (): all sets;
+- `{s}_edge` (P, 2): all; head and tail for the knowledge graphs;
+- `{s}_edge_neg` (M, 2): valid and test of ddi, collab, ppa; every split of vessel;
+- `{s}_target_neg` (P, K): valid and test of citation2, candidates for the second node;
+- `{s}_weight`, `{s}_year` (P,): collab;
+- `{s}_relation` (P,): wikikg2, biokg;
+- `{s}_head_neg`, `{s}_tail_neg` (P, K): valid and test of wikikg2, biokg;
+- `x` (N, F): collab, citation2, vessel; ids (N,) for ppa;
+- `num_ids` (): ppa, number of species;
+- `node_year` (N,): citation2;
+- `node_type` (N,), `type_names` (T,): biokg; node ids count through the types in this order.
 
 Reference: Hu et al., Open Graph Benchmark: Datasets for Machine Learning on Graphs, NeurIPS 2020.
 """

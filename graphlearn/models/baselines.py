@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from graphlearn.nn import Conv, Encoder, mlp
+from graphlearn.nn import Conv, Encoder, LayerNorm, mlp
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.overlap import overlap_count, overlap_sum
@@ -141,7 +141,7 @@ class GAE(nn.Module):
         for _ in range(predictor_layers - 1):
             blocks += [
                 nn.Linear(hidden, hidden),
-                nn.LayerNorm(hidden) if predictor_norm else None,
+                LayerNorm(hidden) if predictor_norm else None,
                 Dropout(predictor_dropout, relu=True),
             ]
         self.decoder = mlp(*blocks, nn.Linear(hidden, 1))

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from graphlearn.nn import Conv, Encoder, drop_edge, mlp
+from graphlearn.nn import Conv, Encoder, LayerNorm, drop_edge, mlp
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.overlap import overlap, overlap_sum
@@ -111,7 +111,7 @@ class NCN(nn.Module):
         activate = Dropout(dropout, relu=True)
 
         def block() -> list[nn.Module | None]:
-            return [nn.Linear(h, h), nn.LayerNorm(h) if norm else None, activate]
+            return [nn.Linear(h, h), LayerNorm(h) if norm else None, activate]
 
         def tail() -> nn.Module | None:
             return None if tail_activation else nn.Linear(h, h)

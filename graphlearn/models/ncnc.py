@@ -1,5 +1,6 @@
 """NCNC: neural common neighbours where missing edges count with their probability."""
 
+from inspect import signature
 from typing import Literal
 
 import torch
@@ -50,7 +51,6 @@ class NCNC(NCN):
         offset: Logit at which the probability is one half.
         train_degree: Residual neighbours of a pair and side that are sampled in training; 0: all.
         eval_degree: The same in evaluation.
-        nested_block: Nested pairs scored at once; 0 chooses by memory. The result is the same.
         learn_odds: Compute the odds of each pair by a small network.
         ramp_alpha: Multiply alpha by the published ramp over epochs, 0 until 5 and 1 from 15.
         hidden: Width of every layer.
@@ -88,7 +88,6 @@ class NCNC(NCN):
         offset: float = 3.0,
         train_degree: int = 0,
         eval_degree: int = 0,
-        nested_block: int = 0,
         learn_odds: bool = False,
         ramp_alpha: bool = False,
         hidden: int = 256,
@@ -112,34 +111,13 @@ class NCNC(NCN):
         symmetric_dropout: bool = False,
         extra_row: bool = False,
     ) -> None:
-        super().__init__(
-            in_channels,
-            num_ids,
-            hidden=hidden,
-            layers=layers,
-            encoder=encoder,
-            jk=jk,
-            jk_init=jk_init,
-            residual=residual,
-            norm=norm,
-            input_dropout=input_dropout,
-            output_dropout=output_dropout,
-            dropout=dropout,
-            edge_dropout=edge_dropout,
-            predictor_dropout=predictor_dropout,
-            predictor_edge_dropout=predictor_edge_dropout,
-            predictor_norm=predictor_norm,
-            node_mlp=node_mlp,
-            tail_activation=tail_activation,
-            two_layer=two_layer,
-            beta=beta,
-            symmetric_dropout=symmetric_dropout,
-            extra_row=extra_row,
-        )
+        # NCN takes the same settings by the same names; writing all twenty twice invites slips.
+        given = locals()
+        super().__init__(**{name: given[name] for name in signature(NCN).parameters})
         self.depth, self.repeat = depth, parity == "reference"
         self.alpha, self.odds, self.scale, self.offset = alpha, odds, scale, offset
         self.train_degree, self.eval_degree = train_degree, eval_degree
-        self.block = nested_block or max(1024, _NESTED_BYTES // (4 * hidden))
+        self.block = max(1024, _NESTED_BYTES // (4 * hidden))
         self.ramp = 0.0 if ramp_alpha else None
         self.odds_of = None
         if learn_odds:
@@ -228,7 +206,7 @@ class NCNC(NCN):
             odds = self.odds_of(product).squeeze(1).float()[torch.cat(owners)]
         alpha = self.alpha if self.ramp is None else self.alpha * self.ramp
         p = alpha * odds * q / (odds * q + 1 - q)
-        return list(p.split([side.num_entries for side in sides]))
+        return list(torch.split(p, [side.num_entries for side in sides]))
 
     @torch.no_grad()
     def _nested(
@@ -240,16 +218,17 @@ class NCNC(NCN):
         unique = torch.stack([keys // graph.num_rows, keys % graph.num_rows])
         blocks = [
             self._level(nodes, graph, block, level, terms)
-            for block in unique.split(self.block, dim=1)
+            for block in torch.split(unique, self.block, dim=1)
         ]
         return torch.cat(blocks)[inverse] if blocks else pairs.new_zeros(0, dtype=torch.float32)
 
     def _common(self, total: Tensor, filled: Tensor) -> Tensor:
         """f_cn, evaluated once for all empty neighbourhoods where no gradient is needed."""
         if torch.is_grad_enabled():
-            return self.f_cn(total)
+            full: Tensor = self.f_cn(total)
+            return full
         draws = min(_EMPTY_DRAWS, len(total)) if self.training else 1
-        empty = self.f_cn(total.new_zeros(draws, total.shape[1]))
+        empty: Tensor = self.f_cn(total.new_zeros(draws, total.shape[1]))
         out = empty[torch.arange(len(total), device=total.device) % max(draws, 1)]
         rows = filled.nonzero().squeeze(1)
         return out.index_copy_(0, rows, self.f_cn(total[rows]))

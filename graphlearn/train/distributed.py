@@ -4,7 +4,8 @@ import inspect
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -19,7 +20,17 @@ from torch.nn.parallel import DistributedDataParallel
 from graphlearn.extras import nearest
 from graphlearn.train.task import Shard
 
-__all__ = ["Strategy", "Work", "gather", "launch", "on_first", "seeds_of", "start", "this_process"]
+__all__ = [
+    "Strategy",
+    "Work",
+    "deterministic",
+    "gather",
+    "launch",
+    "on_first",
+    "seeds_of",
+    "start",
+    "this_process",
+]
 
 Strategy = Literal["auto", "ddp", "ddp_spawn", "ddp_fork"]
 METHODS: dict[str, Literal["popen", "spawn", "fork"]] = {
@@ -86,8 +97,9 @@ def start(
     method = "popen" if torchrun else METHODS[strategy]
     # buffers may be streaming state, which each process keeps for itself
     known = inspect.signature(DistributedDataParallel).parameters
-    sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    ddp = DDPStrategy(start_method=method, **{sync: False})
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    apart: dict[str, Any] = {name: False}
+    ddp = DDPStrategy(start_method=method, **apart)
     return Fabric(
         accelerator=kind, devices=local, num_nodes=world // local, strategy=ddp, plugins=plugin
     )
@@ -171,6 +183,23 @@ def gather(fabric: Fabric, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         part = rows[name] if name in rows else torch.empty(0, *shape, dtype=dtype)
         found[name] = _gather(fabric, part.to(fabric.device))
     return found
+
+
+@contextmanager
+def deterministic(enabled: bool) -> Iterator[None]:
+    """Refuse operators without a deterministic form, for a time.
+
+    Args:
+        enabled: Whether to do anything.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    if enabled:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _gather(fabric: Fabric, part: Tensor) -> Tensor:

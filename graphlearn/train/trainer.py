@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import count
@@ -19,6 +17,7 @@ from torch.optim import Optimizer
 
 from graphlearn.extras import nearest
 from graphlearn.train import checkpoint, distributed, optim, passes
+from graphlearn.train.memory import keep_memory
 from graphlearn.train.task import Shard, Split, Task
 from graphlearn.train.tracking import Bar, History, Result, Row, peak_memory, trackers
 
@@ -123,11 +122,12 @@ class Trainer:
             processes=self.processes,
             shares=task.shares,
         )
-        with _deterministic(self.deterministic):
+        with distributed.deterministic(self.deterministic):
             return distributed.launch(fabric, work, task)
 
 
 def _fit(trainer: Trainer, recipe: str, fabric: Fabric, task: nn.Module) -> dict[str, Any]:
+    keep_memory()
     assert isinstance(task, Task)
     values = vars(_Run(trainer, fabric, task, recipe).fit())
     return {key: value for key, value in values.items() if key != "folder"}
@@ -136,8 +136,7 @@ def _fit(trainer: Trainer, recipe: str, fabric: Fabric, task: nn.Module) -> dict
 def _evaluate(trainer: Trainer, split: Split, fabric: Fabric, task: nn.Module) -> dict[str, Any]:
     assert isinstance(task, Task)
     _place(task, fabric)
-    bar = Bar(enabled=trainer.progress and fabric.is_global_zero)
-    return passes.evaluate(fabric, task, split, bar)
+    return passes.evaluate(fabric, task, split, _bar(trainer, fabric))
 
 
 @dataclass
@@ -176,10 +175,9 @@ class _Run:
         start = _Progress(**self.last["progress"]) if self.last else _Progress()
         self.began = perf_counter() - start.seconds
         self.written, self.copied, self.cost = perf_counter(), 0.0, 0.0
-        first = fabric.is_global_zero
-        self.bar = Bar(enabled=trainer.progress and first and not distributed.this_process().rank)
+        self.bar = _bar(trainer, fabric)
         self.history = History(self.out, until=(start.stage, start.epoch))
-        names, config = trainer.track if first else (), json.loads(recipe)
+        names, config = trainer.track if fabric.is_global_zero else (), json.loads(recipe)
         self.trackers = trackers(names, self.out, config=config, first=start.epoch + 1)
 
     def fit(self) -> Result:
@@ -231,12 +229,12 @@ class _Run:
                 self._train(task, run, optimizer)
             self.now.stopped = self.now.stopped or ("epochs" if groups else "no parameters")
             self.best = self.best or self._content(self.now.epoch)
-            self._keep(optimizer, write=True)
+            self._keep(optimizer, write=self.trained or task.stage != reached)
         checkpoint.restore(task, self.best, "the best epoch")
 
     def _train(self, task: Task, run: nn.Module, optimizer: Optimizer) -> None:
         schedule, now = task.schedule, self.now
-        rates = [group["lr"] for group in task.param_groups()]
+        rates = [group.get("lr", schedule.lr) for group in task.param_groups()]
         self.bar.stage(checkpoint.label(task), epochs=schedule.epochs, done=now.epoch)
         for epoch in range(now.epoch + 1, schedule.epochs + 1):
             if now.stopped:
@@ -381,20 +379,11 @@ class _Run:
         )
 
 
+def _bar(trainer: Trainer, fabric: Fabric) -> Bar:
+    first = fabric.is_global_zero and distributed.this_process().rank == 0
+    return Bar(enabled=trainer.progress and first)
+
+
 def _place(task: Task, fabric: Fabric) -> None:
     task.to(fabric.device)
-    task.device = fabric.device
-    alone = task.shares == "seeds"
-    task.shard = Shard() if alone else Shard(fabric.global_rank, fabric.world_size)
-
-
-@contextmanager
-def _deterministic(enabled: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    if enabled:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+    task.device, task.shard = fabric.device, Shard(fabric.global_rank, fabric.world_size)

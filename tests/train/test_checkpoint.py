@@ -27,7 +27,7 @@ def test_what_is_saved_comes_back(tmp_path):
 
 
 def test_a_missing_file_names_itself(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint .*best.pt"):
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*best.pt"):
         checkpoint.load(tmp_path / "best.pt")
 
 
@@ -57,7 +57,7 @@ def test_a_damaged_file_is_called_so(tmp_path, size):
 
 def test_other_files_of_torch_are_refused(tmp_path):
     torch.save({"weight": torch.ones(2)}, tmp_path / "best.pt")
-    with pytest.raises(ValueError, match="best.pt is no checkpoint of graphlearn"):
+    with pytest.raises(ValueError, match=r"best.pt is no checkpoint of graphlearn"):
         checkpoint.load(tmp_path / "best.pt")
 
 
@@ -109,14 +109,14 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 def test_a_folder_that_is_none(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="cannot write last.pt in .*file: (Not a dir|File exists)"):
+    with pytest.raises(OSError, match=r"cannot write last.pt in .*file: (Not a dir|File exists)"):
         checkpoint.claim(tmp_path / "file", resume=False, overwrite=False)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
 def test_a_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(OSError, match="cannot write last.pt in .*: Permission denied"):
+    with pytest.raises(OSError, match=r"cannot write last.pt in .*: Permission denied"):
         checkpoint.claim(tmp_path, resume=False, overwrite=False)
 
 
@@ -133,7 +133,7 @@ def test_a_run_is_not_lost(tmp_path):
 
 def test_a_result_without_a_checkpoint_is_not_trained_over(tmp_path):
     (tmp_path / "result.json").touch()
-    with pytest.raises(ValueError, match="holds a result but no last.pt to continue from"):
+    with pytest.raises(ValueError, match=r"holds a result but no last.pt to continue from"):
         checkpoint.claim(tmp_path, resume=True, overwrite=False)
 
 

@@ -13,7 +13,8 @@ from toy_tasks import Regression, Streaming, weights
 from graphlearn.train import Trainer, distributed
 from graphlearn.train.task import Shard
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parent.parent
+SCRIPT = str(TESTS / "toy_processes.py")
 
 
 @pytest.mark.parametrize(
@@ -82,31 +83,6 @@ def test_one_process_gathers_its_own_rows():
     assert distributed.on_first(fabric, lambda: 3) == 3
 
 
-def uneven(fabric, task):
-    """Every rank brings another number of rows, one of them none; an error reaches all."""
-    rank = fabric.global_rank
-    rows = {"x": torch.full((rank, 2), rank), "y": torch.arange(rank) > 0} if rank else {}
-    found = distributed.gather(fabric, rows)
-
-    def fail():
-        raise OSError("the disk is full")
-
-    try:
-        distributed.on_first(fabric, fail)
-        failed = ""
-    except OSError as error:
-        failed = str(error)
-    failures = [None] * fabric.world_size
-    torch.distributed.all_gather_object(failures, failed)
-    return {
-        "x": found["x"].tolist(),
-        "y": found["y"].tolist(),
-        "value": distributed.on_first(fabric, lambda: rank + 10),
-        "failures": failures,
-        "long": "x" * 200_000,
-    }
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp_fork", "ddp_spawn"])
 def test_children_bring_back_values_and_weights(strategy):
@@ -136,7 +112,7 @@ def test_two_processes_are_one(strategy, accumulate, tmp_path):
 @pytest.mark.slow
 def test_tasks_that_share_seeds_run_side_by_side(tmp_path):
     code = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    run([*code, "--master-port", "0", str(HERE / "toy_processes.py"), "seeds", str(tmp_path)])
+    run([*code, "--master-port", "0", SCRIPT, "seeds", str(tmp_path)])
     for seed in (0, 1, 2):
         task = Streaming(epochs=2)
         task.seed = seed
@@ -145,11 +121,11 @@ def test_tasks_that_share_seeds_run_side_by_side(tmp_path):
 
 
 def run_script(*arguments):
-    return json.loads(run([sys.executable, str(HERE / "toy_processes.py"), *arguments]))
+    return json.loads(run([sys.executable, SCRIPT, *arguments]))
 
 
 def run(command):
-    root = str(HERE.parent.parent)
+    root = str(TESTS.parent)
     environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=root, timeout=300

@@ -36,12 +36,8 @@ def test_seeds_decide_all_that_is_drawn():
     drawn = draw()
     passes.reseed(task, "train", **first)
     assert draw() == drawn
-    others = [
-        ("valid", first),
-        ("train", {"stage": 1, "epoch": 1}),
-        ("train", {**first, "rank": 1}),
-    ]
-    for purpose, place in others:
+    later, beside = {**first, "stage": 1}, {**first, "rank": 1}
+    for purpose, place in (("valid", first), ("train", later), ("train", beside)):
         passes.reseed(task, purpose, **place)
         assert draw()[0] != drawn[0]
 
@@ -180,9 +176,7 @@ class Broken(Regression):
 
 
 def test_a_loss_that_is_no_number():
-    with pytest.raises(
-        FloatingPointError, match="the loss of epoch 1 is nan: lower lr or set clip"
-    ):
+    with pytest.raises(FloatingPointError, match="the loss of epoch 1 is nan: lower lr or set"):
         step(Broken())
 
 

@@ -39,14 +39,14 @@ def test_a_result_comes_back(tmp_path):
 
 
 def test_an_unfinished_run_has_no_result(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no .*result.json: the run has not fin"):
+    with pytest.raises(FileNotFoundError, match=r"there is no .*result.json: the run has not fin"):
         Result.read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{", '{"seed": 1}'])
 def test_a_damaged_result(tmp_path, text):
     (tmp_path / "result.json").write_text(text)
-    with pytest.raises(ValueError, match="result.json is damaged or no result of a run"):
+    with pytest.raises(ValueError, match=r"result.json is damaged or no result of a run"):
         Result.read(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_a_table_that_cannot_be_written(tmp_path):
 
 
 def test_an_unknown_tracker():
-    with pytest.raises(ValueError, match="some of csv, .*, got 'tensorbord'; did you mean 'tensor"):
+    with pytest.raises(ValueError, match=r"some of csv, .*, got 'tensorbord'; did you mean"):
         tracking.trackers(("tensorbord",), None, config={})
 
 

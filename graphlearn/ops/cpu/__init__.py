@@ -9,12 +9,14 @@ from graphlearn.ops.cpu.overlap import (
     overlap_spread,
     overlap_sum,
 )
+from graphlearn.ops.cpu.norm import layer_norm_sums
 from graphlearn.ops.cpu.pairs import pair_product, pair_spread
 from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
 
 __all__ = [
     "difference",
     "dropout",
+    "layer_norm_sums",
     "locate",
     "overlap",
     "overlap_count",

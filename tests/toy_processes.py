@@ -10,9 +10,32 @@ from toy_tasks import Regression, Streaming
 from graphlearn.train import Trainer, distributed
 
 
-def children(strategy):
-    from test_distributed import uneven
+def uneven(fabric, task):
+    """Every rank brings another number of rows, one of them none; an error reaches all."""
+    rank = fabric.global_rank
+    rows = {"x": torch.full((rank, 2), rank), "y": torch.arange(rank) > 0} if rank else {}
+    found = distributed.gather(fabric, rows)
 
+    def fail():
+        raise OSError("the disk is full")
+
+    try:
+        distributed.on_first(fabric, fail)
+        failed = ""
+    except OSError as error:
+        failed = str(error)
+    failures = [None] * fabric.world_size
+    torch.distributed.all_gather_object(failures, failed)
+    return {
+        "x": found["x"].tolist(),
+        "y": found["y"].tolist(),
+        "value": distributed.on_first(fabric, lambda: rank + 10),
+        "failures": failures,
+        "long": "x" * 200_000,
+    }
+
+
+def children(strategy):
     fabric = distributed.start(device="cpu", strategy=strategy, processes=3)
     done = distributed.launch(fabric, uneven, Regression())
     return {**done, "long": len(done["long"])}
@@ -39,7 +62,6 @@ def seeds(out):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     done = globals()[sys.argv[1]](*sys.argv[2:])
-    if done and not distributed.this_process().rank and not torch.distributed.is_initialized():
-        sys.stdout.write(json.dumps(done))
-    elif done and torch.distributed.get_rank() == 0:
+    first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    if done and first:
         sys.stdout.write(json.dumps(done))

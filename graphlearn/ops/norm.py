@@ -1,0 +1,83 @@
+"""Layer normalisation whose gradients do not depend on the number of threads."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from graphlearn.ops.locate import kernels
+
+__all__ = ["layer_norm"]
+
+
+def layer_norm(
+    x: Float[Tensor, "row chan"],
+    weight: Float[Tensor, " chan"],
+    bias: Float[Tensor, " chan"],
+    eps: float = 1e-5,
+) -> Float[Tensor, "row chan"]:
+    r"""Standardise each row, :math:`y = \gamma \odot (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta`.
+
+    As `torch.nn.functional.layer_norm`, except that on the CPU the gradients of weight and bias
+    are added in the order of the rows. Torch adds partial sums, one for each thread, so that a
+    seed would give another model on another number of threads.
+
+    Args:
+        x: Rows to normalise; half precision is normalised in float32.
+        weight: Scale of each channel.
+        bias: Shift of each channel.
+        eps: Added to the variance.
+    """
+    if x.dtype in (torch.bfloat16, torch.float16):
+        x = x.float()
+    if kernels(x.device) is None or x.device.type != "cpu":
+        return torch.nn.functional.layer_norm(x, weight.shape, weight, bias, eps)
+    out: Tensor = _layer_norm(x, weight, bias, eps)[0]
+    return out
+
+
+@torch.library.custom_op("graphlearn::layer_norm", mutates_args=())
+def _layer_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.native_layer_norm(x, weight.shape, weight, bias, eps)
+
+
+@_layer_norm.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    row = x.new_empty(x.shape[0], 1)
+    return torch.empty_like(x), row, torch.empty_like(row)
+
+
+@torch.library.custom_op("graphlearn::layer_norm_sums", mutates_args=())
+def _sums(x: Tensor, mean: Tensor, rstd: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of weight and bias."""
+    fast = kernels(x.device)
+    if fast is not None and x.device.type == "cpu":
+        sums: tuple[Tensor, Tensor] = fast.layer_norm_sums(x, mean, rstd, grad)
+        return sums
+    return (grad * (x - mean) * rstd).sum(0), grad.sum(0)
+
+
+@_sums.register_fake
+def _(x: Tensor, mean: Tensor, rstd: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
+    x, weight, bias, _ = inputs
+    ctx.save_for_backward(x, weight, bias, output[1], output[2])
+    ctx.mark_non_differentiable(output[1], output[2])
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    x, weight, bias, mean, rstd = ctx.saved_tensors
+    grad = grad.contiguous()
+    grad_x = torch.ops.aten.native_layer_norm_backward(
+        grad, x, weight.shape, mean, rstd, weight, bias, [True, False, False]
+    )[0]
+    return grad_x, *_sums(x, mean, rstd, grad), None
+
+
+_layer_norm.register_autograd(_backward, setup_context=_save)

@@ -1,0 +1,196 @@
+import resource
+import subprocess
+import sys
+
+import pytest
+import toy
+
+import graphlearn as gl
+from graphlearn import cli
+from graphlearn.cli import main
+from graphlearn.train.tracking import Result
+
+RECIPE = """
+model = "graphlearn.models.baselines:GAE"
+task = "graphlearn.tasks.link:LinkPrediction"
+[default]
+model = { hidden = 8, layers = 1 }
+task = { batch_size = 64 }
+schedule = { epochs = 2, lr = 0.01 }
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An own recipe and edge list in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(RECIPE)
+    rows = toy.ring_of_cliques().t().tolist()
+    (tmp_path / "edges.csv").write_text("".join(f"n{a},n{b}\n" for a, b in rows))
+    return tmp_path
+
+
+TRAIN = "train mine.toml --dataset edges.csv --device cpu".split()
+
+
+def test_help_and_version(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name}" in text for name in cli.COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"graphlearn {gl.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ([], 2, "which command? (graphlearn --help)"),
+        (["trian"], 2, "no command 'trian'; did you mean 'train'? (graphlearn --help)"),
+        (["train"], 2, "put the name of the recipe first: graphlearn train NAME ..."),
+        (
+            ["list", "--datset"],
+            2,
+            "unknown option '--datset'; did you mean '--datasets'? (graphlearn list --help)",
+        ),
+        (["train", "ncnn"], 1, "no recipe 'ncnn'; did you mean 'ncn'? (graphlearn list)"),
+        (["train", "x.toml"], 1, "there is no recipe file 'x.toml'"),
+        (
+            ["train", "ncn", "--dataset", "coraa"],
+            1,
+            "no data set 'coraa'; did you mean 'cora'? (graphlearn list --datasets)",
+        ),
+        (["list", "ncnn"], 1, "no recipe matches 'ncnn'; did you mean 'ncn'?"),
+        (["eval", "nowhere"], 1, "nowhere is no run: it holds no recipe.toml"),
+        (["predict", "x", "--top", "0"], 1, "--top must be at least 1, got 0"),
+        (
+            ["predict", "x", "--input", "a", "--nodes", "b"],
+            1,
+            "--input scores given pairs, --nodes finds new ones; choose one of them",
+        ),
+        (["report", "."], 1, "there is no finished run (a result.json) below ."),
+    ],
+)
+def test_an_error_is_one_line(capsys, words, status, message):
+    assert main(words) == status
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1] == f"graphlearn: {message}"
+    assert error.count("\n") == 1
+
+
+def test_a_value_of_a_wrong_type_is_usage(capsys):
+    assert main([*TRAIN, "--model.hidden", "x"]) == 2
+    assert "--model.hidden" in capsys.readouterr().err
+
+
+def test_debug_shows_where(capsys):
+    assert main(["train", "ncnn", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_surprise_says_its_type(capsys, monkeypatch):
+    def fail(words):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setitem(cli.COMMANDS, "list", fail)
+    assert main(["list"]) == 1
+    want = "graphlearn: RuntimeError: first line (--debug shows where it came from)\n"
+    assert capsys.readouterr().err == want
+
+
+def test_list(capsys):
+    assert main(["list", "ncn*"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["recipe", "data", "set", "metric", "published"]
+    assert any(line.split() == ["ncn", "Cora", "hits@100", "89.05", "±", "0.96"] for line in lines)
+    assert any(line.split() == ["ncn", "any", "other"] for line in lines)
+    assert {line.split()[0] for line in lines[1:]} == {"ncn", "ncnc"}
+    assert main(["list", "DDI"]) == 0
+    assert "stdlib" not in capsys.readouterr().out
+    assert main(["list", "--datasets"]) == 0
+    assert "ogbl-collab" in capsys.readouterr().out.split()
+
+
+def test_help_of_one_recipe_shows_its_knobs(capsys):
+    assert main(["train", "ncn", "--dataset", "ogbl-ddi", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--model.hidden INT" in text and "(default: 224)" in text
+    assert "--schedule.lr-of.encoder" in text and "--data.root" in text and "--precision" in text
+
+
+def test_train_eval_predict_report(capsys, folder):
+    assert main([*TRAIN, "--seeds", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "mine on edges.csv: no settings for this data set, [default] of the recipe" in text
+    assert "seed 1: valid" in text and "-> runs/mine/edges/1" in text
+    assert (
+        "(2 seeds)" in text and "±" in text and (folder / "runs/mine/edges/summary.json").exists()
+    )
+
+    assert main(["eval", "runs/mine/edges/1", "--device", "cpu"]) == 0
+    shown = dict(line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert shown["auc"] == f"{100 * Result.read(folder / 'runs/mine/edges/1').test['auc']:.2f}"
+
+    predict = ["predict", "runs/mine/edges/0", "--device", "cpu"]
+    assert main([*predict, "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["rank", "source", "target", "score", "probability"]
+    assert len(lines) == 4 and lines[1].split()[1].startswith("n")
+    (folder / "pairs.csv").write_text("n1,n2\nn3,n40\n")
+    assert main([*predict, "--input", "pairs.csv", "--output", "scores.csv"]) == 0
+    assert capsys.readouterr().out == "2 pairs -> scores.csv\n"
+    assert (folder / "scores.csv").read_text().startswith("rank,source,target,score,probability\n")
+    assert main([*predict, "--input", "nowhere.csv"]) == 1
+    assert capsys.readouterr().err == "graphlearn: there is no file 'nowhere.csv'\n"
+
+    assert main(["report", "runs", "--out", "rep"]) == 0
+    text = capsys.readouterr().out
+    assert "mine on" in text and "wrote rep/bars-edges.png" in text
+
+
+def test_a_published_result_stands_beside_ours(capsys):
+    recipe = gl.find("ncn/cora")
+    results = [
+        Result(seed, "hits@100", 2, 5, {"hits@100": 0.8}, {"auc": 0.9, "hits@100": value}, "", 1.0)
+        for seed, value in enumerate((0.88, 0.90))
+    ]
+    text = cli._outcome(recipe, results)
+    assert text.endswith(
+        "ncn on Cora: test hits@100 89.00 ± 1.00 (2 seeds); "
+        "published 89.05 ± 0.96 (NCN paper, table 2, 10 runs)"
+    )
+    assert "mean     89.00  90.00" in text and "std       1.00   0.00" in text
+
+
+def test_an_existing_run_is_an_error(capsys, folder):
+    assert main([*TRAIN, "--schedule.epochs", "1"]) == 0
+    capsys.readouterr()
+    assert main([*TRAIN, "--schedule.epochs", "1"]) == 1
+    assert "runs/mine/edges/0 holds a run; continue it with --resume" in capsys.readouterr().err
+    assert main([*TRAIN, "--schedule.epochs", "1", "--resume"]) == 0
+    assert main([*TRAIN, "--schedule.epochs", "1", "--overwrite"]) == 0
+    assert main(["train", "runs/mine/edges/0/recipe.toml", "--device", "cpu", "--out", "b"]) == 0
+    assert (folder / "b/mine/edges/0/result.json").is_file()
+
+
+def test_interrupt_says_how_to_go_on(capsys, monkeypatch):
+    stopped = Result(0, "auc", 0, 4, {}, {}, "interrupted", 0.0)
+    monkeypatch.setattr(gl.Trainer, "fit", lambda *_, **__: stopped)
+    assert main([*TRAIN, "--overwrite"]) == 130
+    want = f"interrupted after epoch 4; continue with: graphlearn {' '.join(TRAIN)} --resume"
+    assert capsys.readouterr().err == f"graphlearn: {want}\n"
+
+
+def test_interrupt_elsewhere(capsys, monkeypatch):
+    def stop(words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "list", stop)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == "graphlearn: interrupted\n"
+
+
+def test_list_is_quick():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "graphlearn", "list"], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5

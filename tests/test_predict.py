@@ -1,0 +1,110 @@
+import pytest
+import torch
+import toy
+
+from graphlearn import predict as module
+from graphlearn.models.baselines import GAE, Heuristic
+from graphlearn.predict import answer, read_nodes, read_pairs
+from graphlearn.tasks.link import LinkPrediction
+from graphlearn.train.task import Task
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """A run that needs no folder."""
+    dataset = toy.link_dataset()
+    torch.manual_seed(0)
+    task = LinkPrediction(GAE(12, hidden=8), dataset)
+    monkeypatch.setattr(module, "restore", lambda run: (task.eval(), dataset))
+    return dataset
+
+
+def write(tmp_path, text):
+    path = tmp_path / "file.csv"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["node3,node5\nnode7,9\n", "source,target\nnode3, 5\n\n7,node9\n", "3\t5\n7\tnode9\n"],
+)
+def test_pairs_by_name_or_id(tmp_path, text):
+    pairs = read_pairs(write(tmp_path, text), toy.link_dataset())
+    assert pairs.tolist() == [[3, 7], [5, 9]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("node3,nodd5\n", r"file.csv line 1: toy has no node 'nodd5'; did you mean 'node5'\?"),
+        ("3,zzzzzzz\n", "line 1: toy has no node 'zzzzzzz'; use names or ids below 48"),
+        ("1,2\n3,48\n", r"line 2: node ids must lie in \[0, 48\), got 48"),
+        ("-1,2\n", r"line 1: node ids must lie in \[0, 48\), got -1"),
+        ("1,2,3\n", "line 1 must hold two nodes, 'source,target', got 3 cells"),
+        ("source,target\n", "holds no pairs; expected two columns"),
+    ],
+)
+def test_pairs_that_are_none(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_pairs(write(tmp_path, text), toy.link_dataset())
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no file 'nowhere.csv'"):
+        read_pairs(module.Path("nowhere.csv"), toy.link_dataset())
+    path = tmp_path / "x"
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ValueError, match="is no text file in UTF-8"):
+        read_nodes(path, toy.link_dataset())
+
+
+def test_nodes(tmp_path):
+    assert read_nodes(write(tmp_path, "node3\n\n 7\n"), toy.link_dataset()).tolist() == [3, 7]
+    with pytest.raises(ValueError, match="names no node; expected one name or id per line"):
+        read_nodes(write(tmp_path, "\n"), toy.link_dataset())
+
+
+def test_given_pairs_are_answered_in_their_order(tmp_path, given):
+    rows = answer(tmp_path, write(tmp_path, "1,2\nnode3,40\n5,30\n"), device="cpu")
+    assert [(row.source, row.target) for row in rows] == [
+        ("node1", "node2"),
+        ("node3", "node40"),
+        ("node5", "node30"),
+    ]
+    assert sorted(row.rank for row in rows) == [1, 2, 3]
+    assert max(rows, key=lambda row: row.score).rank == 1
+    for row in rows:
+        logit = torch.tensor(row.score, dtype=torch.float64)
+        assert row.probability == pytest.approx(logit.sigmoid().item())
+
+
+def test_the_strongest_missing_links(tmp_path, given):
+    rows = answer(tmp_path, top=4, device="cpu")
+    assert [row.rank for row in rows] == [1, 2, 3, 4]
+    assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
+    train = {frozenset(pair) for pair in given.splits["train"].pos.T.tolist()}
+    ids = [frozenset(int(end.removeprefix("node")) for end in row[1:3]) for row in rows]
+    assert not train & set(ids)
+
+
+@pytest.mark.parametrize("exhaustive", [False, True])
+def test_links_of_some_nodes(tmp_path, given, exhaustive):
+    rows = answer(
+        tmp_path, top=5, nodes=write(tmp_path, "node3\n"), exhaustive=exhaustive, device="cpu"
+    )
+    assert rows and all("node3" in (row.source, row.target) for row in rows)
+
+
+def test_a_heuristic_has_no_probability(tmp_path, monkeypatch):
+    dataset = toy.link_dataset(features=False)
+    task = LinkPrediction(Heuristic(48), dataset)
+    monkeypatch.setattr(module, "restore", lambda run: (task.eval(), dataset))
+    rows = answer(tmp_path, top=3, device="cpu")
+    assert len(rows) == 3 and all(row.probability is None for row in rows)
+
+
+def test_a_task_without_pairs(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "restore", lambda run: (Task(torch.nn.Linear(1, 1)), None))
+    with pytest.raises(ValueError, match="is a run of Task, which does not score pairs"):
+        answer(tmp_path)

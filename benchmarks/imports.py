@@ -28,7 +28,7 @@ def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Limit]:
         "import graphlearn",
         lambda: float(_python("-c", code)),
         "",
-        0,
+        0.0,
         note=f"of {', '.join(HEAVY)}",
     )
     yield Limit("start", "import graphlearn", lambda: _seconds("-c", IMPORT), "CPU s", 0.5, 3)

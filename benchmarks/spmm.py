@@ -37,7 +37,7 @@ def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Case]:
             "propagate, forward and backward",
             f"{name}, {2 * edges:,} edges, {channels} channels",
             _ways(pairs, nodes, x),
-            targets={"PyG message passing": 10},
+            targets={"PyG message passing": 10.0},
             rounds=15,
         )
 

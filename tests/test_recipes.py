@@ -22,7 +22,8 @@ def small(recipe: Recipe) -> Recipe:
     if "hidden" in values["model"]:
         values["model"]["hidden"] = 8
     values["task"] |= {"batch_size": 32, "eval_batch_size": 64}
-    values["schedule"]["epochs"] = min(values["schedule"]["epochs"], 1)
+    values["schedule"] |= {"epochs": min(values["schedule"]["epochs"], 1), "eval_every": 1}
+    values["schedule"]["eval_from"] = 1
     return dataclasses.replace(recipe, values=values)
 
 
@@ -68,6 +69,13 @@ def test_the_seven_published_settings(name):
         *("Citeseer", "Cora", "Pubmed"),
         *("ogbl-citation2", "ogbl-collab", "ogbl-ddi", "ogbl-ppa"),
     ]
+
+
+def test_ncnc_samples_neighbours_on_citation2_only():
+    for recipe in (one for one in recipes() if one.name == "ncnc"):
+        want = 96 if recipe.dataset == "ogbl-citation2" else 0
+        model = settings(recipe)["model"]
+        assert (model.train_degree, model.eval_degree) == (want, want)
 
 
 def test_ncnc_differs_from_ncn_by_the_completion_only():

@@ -285,44 +285,50 @@ class LinkPrediction(Task):
 
     @torch.no_grad()
     def predict(self, pairs: Int[Tensor, "2 pair"]) -> Float[Tensor, " pair"]:
-        """Logit of each pair given all known training pairs.
+        """Logit of each pair, where the model sees the training pairs alone.
 
         Args:
             pairs: Node ids.
         """
-        self._prepare()
-        assert self._graph is not None
-        blocks = [
-            self.link_model.score(self._nodes, self._graph, block.to(self.device)).cpu()
-            for block in torch.split(pairs, self.eval_batch_size, dim=1)
-        ]
-        return torch.cat(blocks) if blocks else torch.zeros(0)
+        self.eval()
+        self.start("valid")
+        return self._scores(pairs)
 
+    @torch.no_grad()
     def recommend(
         self, top: int, *, nodes: Int[Tensor, " node"] | None = None, exhaustive: bool = False
     ) -> tuple[Int[Tensor, "2 pair"], Float[Tensor, " pair"]]:
         """The strongest missing links, best first, and their logits.
+
+        Pairs of all splits are known here: the model sees them, and none of them is recommended.
 
         Args:
             top: How many at most.
             nodes: Only links of these nodes.
             exhaustive: Consider all pairs that are not linked, not only those at distance two.
         """
-        self._prepare()
-        graph = _unweighted(self.graph()).to("cpu")
+        self.eval()
+        self.start("valid")
+        edges = torch.cat([part.pos.long() for part in self.dataset.splits.values()], dim=1)
+        known = CSR.from_edge_index(edges, int(self.dataset.facts["num_nodes"]), undirected=True)
+        self._graph = known.to(self.device)
+        self._nodes = self._encode(self._graph)
         source = all_pairs if exhaustive else two_hop_pairs
         best, score = torch.empty(2, 0, dtype=torch.long), torch.empty(0)
-        for pairs in source(graph, nodes=nodes):
+        for pairs in source(known, nodes=nodes):
             best = torch.cat([best, pairs], dim=1)
-            score = torch.cat([score, self.predict(pairs)])
+            score = torch.cat([score, self._scores(pairs)])
             order = score.argsort(descending=True, stable=True)[:top]
             best, score = best[:, order], score[order]
         return best, score
 
-    def _prepare(self) -> None:
-        if self.training or not self._nodes:
-            self.eval()
-            self.start("valid")
+    def _scores(self, pairs: Tensor) -> Tensor:
+        assert self._graph is not None
+        blocks = [
+            self.link_model.score(self._nodes, self._graph, block.to(self.device)).cpu()
+            for block in torch.split(pairs, self.eval_batch_size, dim=1)
+        ]
+        return torch.cat(blocks) if blocks else torch.zeros(0)
 
 
 def _total(values: Tensor) -> Tensor:

@@ -197,13 +197,15 @@ def _bench(words: Sequence[str]) -> int:
     for name, cases in gl.bench.benchmarks([options.name] if options.name else []).items():
         print(f"{name}\n", flush=True)
         rows = []
-        for row in gl.bench.run(cases(smoke=options.smoke, data=data), smoke=options.smoke):
-            if isinstance(row, str):
-                print(row, flush=True)
-                continue
-            rows.append(row)
-            print(f"measured {row.name} on {row.input}", file=sys.stderr, flush=True)
-        print(f"{gl.bench.lines(rows)}\n", flush=True)
+        try:
+            for row in gl.bench.run(cases(smoke=options.smoke, data=data), smoke=options.smoke):
+                if isinstance(row, str):
+                    print(row, flush=True)
+                    continue
+                rows.append(row)
+                print(f"measured {row.name} on {row.input}", file=sys.stderr, flush=True)
+        finally:  # what was measured before an error or Ctrl-C is not lost
+            print(f"{gl.bench.lines(rows)}\n", flush=True)
         if options.out:
             print(f"wrote {gl.bench.save(options.out, name, rows)}\n")
     return 0

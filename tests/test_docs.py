@@ -24,7 +24,6 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# ([\w.-]+\.\w+)\n")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-SLOW = {"first-steps.md"}  # trains on the whole embedded graph, several times
 EXTRA = ["pytorch_lightning"]  # packages that a page may need and this one does not install
 
 
@@ -63,14 +62,7 @@ def workplace(tmp_path, monkeypatch):
             del sys.modules[module]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, id=name(page), marks=[pytest.mark.slow] * (page.name in SLOW))
-        for page in PAGES
-        if blocks(page, "python")
-    ],
-)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning_fabric")
 def test_python_runs(page, workplace):
     code = blocks(page, "python")

@@ -27,7 +27,8 @@ def link_dataset(
     nodes = int(edges.max()) + 1
     order = torch.randperm(edges.shape[1], generator=generator)
     held = max(edges.shape[1] // 10, 2)
-    valid, test, train = (edges[:, order[i:j]] for i, j in ((0, held), (held, 2 * held), (2 * held, None)))
+    valid, test = edges[:, order[:held]], edges[:, order[held : 2 * held]]
+    train = edges[:, order[2 * held :]]
     known = set(map(tuple, edges.t().tolist()))
     free = [(i, j) for i in range(nodes) for j in range(i + 1, nodes) if (i, j) not in known]
     free = torch.tensor(free).t()

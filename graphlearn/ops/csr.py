@@ -6,9 +6,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from graphlearn.ops.backend import check_range
 from graphlearn.ops.locate import locate
 
 __all__ = ["CSR"]
+
+_MOST = 2**31 - 1  # columns are stored in 32 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class CSR:
             undirected: Store both directions of every edge and drop self loops.
 
         Raises:
-            ValueError: if an id is negative or too large.
+            ValueError: if an id is negative or too large, or columns do not fit in 32 bits.
 
         Example:
             >>> g = CSR.from_edge_index(torch.tensor([[0, 1], [1, 2]]), 3, undirected=True)
@@ -63,20 +66,20 @@ class CSR:
             (tensor([0, 1, 3, 4]), tensor([1, 0, 2, 1], dtype=torch.int32))
         """
         width = num_nodes if num_cols is None else num_cols
+        if width > _MOST:
+            raise ValueError(f"a matrix has at most {_MOST} columns, got {width}")
         row, col = edge_index.long()
-        _check_range(row, num_nodes)
-        _check_range(col, width)
+        check_range(num_nodes, row)
+        check_range(width, col)
         if undirected:
             return cls._undirected(row, col, num_nodes, weight)
         keys, inverse = torch.unique(row * max(width, 1) + col, return_inverse=True)
         value = _merge(weight, inverse, keys.numel())
-        return cls(_pointers(keys // max(width, 1), num_nodes), _columns(keys, width), width,
-                   weight=value)
+        ptr = _pointers(keys // max(width, 1), num_nodes)
+        return cls(ptr, _columns(keys, width), width, weight=value)
 
     @classmethod
-    def _undirected(
-        cls, row: Tensor, col: Tensor, num_nodes: int, weight: Tensor | None
-    ) -> "CSR":
+    def _undirected(cls, row: Tensor, col: Tensor, num_nodes: int, weight: Tensor | None) -> "CSR":
         real = row != col
         low, high = torch.minimum(row, col)[real], torch.maximum(row, col)[real]
         weight = None if weight is None else weight[real]
@@ -87,8 +90,8 @@ class CSR:
         both, order = both.sort()
         if value is not None:
             value = torch.cat([value, value])[order]
-        return cls(_pointers(both // max(num_nodes, 1), num_nodes), _columns(both, num_nodes),
-                   num_nodes, weight=value, symmetric=True)
+        ptr = _pointers(both // max(num_nodes, 1), num_nodes)
+        return cls(ptr, _columns(both, num_nodes), num_nodes, weight=value, symmetric=True)
 
     @property
     def num_rows(self) -> int:
@@ -141,7 +144,9 @@ class CSR:
             removed = torch.bincount(entry, minlength=self.num_entries)
             gone = (removed > 0) & (removed >= self.weight)
             return replace(self, keep=~gone if self.keep is None else self.keep & ~gone)
-        keep = torch.ones_like(self.col, dtype=torch.bool) if self.keep is None else self.keep.clone()
+        keep = (
+            torch.ones_like(self.col, dtype=torch.bool) if self.keep is None else self.keep.clone()
+        )
         keep[entry] = False
         return replace(self, keep=keep)
 
@@ -166,13 +171,6 @@ class CSR:
             col=self.col.to(device),
             keep=None if self.keep is None else self.keep.to(device),
             weight=None if self.weight is None else self.weight.to(device),
-        )
-
-
-def _check_range(ids: Tensor, size: int) -> None:
-    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= size):
-        raise ValueError(
-            f"node ids must lie in [0, {size}), got {int(ids.min())} to {int(ids.max())}"
         )
 
 

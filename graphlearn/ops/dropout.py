@@ -1,10 +1,12 @@
 """Dropout whose mask is a function of a seed, so that it is never stored."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from graphlearn.ops.locate import kernels
+from graphlearn.ops.backend import Context, kernels
 
 __all__ = ["Dropout", "dropout", "dropout_reference"]
 
@@ -115,7 +117,7 @@ def _(x: Tensor, p: float, seed: int, relu: bool) -> Tensor:
 @torch.library.custom_op("graphlearn::rectify", mutates_args=())
 def _rectify(out: Tensor, grad: Tensor, scale: float) -> Tensor:
     """The gradient of rectified dropout: what is positive went through."""
-    fast = kernels(out.device) if out.device.type == "cpu" else None
+    fast = kernels(out.device)
     if fast and out.dtype == grad.dtype and out.dtype in (torch.float32, torch.float64):
         return fast.rectify(out, grad, scale)
     return torch.where(out > 0, grad * scale, 0.0).to(grad.dtype)
@@ -126,12 +128,12 @@ def _(out: Tensor, grad: Tensor, scale: float) -> Tensor:
     return torch.empty_like(grad)
 
 
-def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+def _save(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, ctx.p, ctx.seed, ctx.relu = inputs
     ctx.save_for_backward(*([output] if ctx.relu else []))
 
 
-def _backward(ctx, grad):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
     if ctx.relu:
         (out,) = ctx.saved_tensors
         return _rectify(out, grad, 1 / (1 - ctx.p)), None, None, None

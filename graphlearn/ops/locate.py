@@ -1,34 +1,12 @@
 """Binary search for single entries of a CSR matrix."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from graphlearn.settings import reference_ops
+from graphlearn.ops.backend import check_ids, kernels
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-__all__ = ["expand_rows", "kernels", "locate", "locate_reference"]
-
-
-def kernels(device: torch.device) -> "ModuleType | None":
-    """The module of fast kernels for a device; None sends the caller to its reference."""
-    if reference_ops():
-        return None
-    if device.type == "cpu":
-        from graphlearn.ops import cpu
-
-        return cpu
-    if device.type == "cuda":
-        try:
-            from graphlearn.ops import gpu
-        except ImportError:  # builds of torch for CUDA bring Triton; others have the reference
-            return None
-        return gpu
-    return None
+__all__ = ["expand_rows", "locate", "locate_reference"]
 
 
 def expand_rows(
@@ -44,18 +22,19 @@ def expand_rows(
 
 def locate_reference(ptr: Tensor, col: Tensor, row: Tensor, target: Tensor) -> Tensor:
     """Position of each entry `(row, target)`, or -1; sorted int64 keys and one search."""
-    if col.numel() == 0:
+    if col.numel() == 0 or row.numel() == 0:
         return torch.full_like(row, -1)
-    width = int(torch.maximum(col.max().long(), target.max() if target.numel() else row.new_zeros(())))
+    width = max(int(col.max()), int(target.max()))
     rows = torch.repeat_interleave(torch.arange(ptr.numel() - 1, device=ptr.device), ptr.diff())
     keys = rows * (width + 1) + col
     wanted = row * (width + 1) + target
     found = torch.searchsorted(keys, wanted).clamp_(max=keys.numel() - 1)
-    return torch.where(keys[found] == wanted, found, -1)
+    return torch.where((keys[found] == wanted) & (target >= 0), found, -1)
 
 
 @torch.library.custom_op("graphlearn::locate", mutates_args=())
 def _locate(ptr: Tensor, col: Tensor, row: Tensor, target: Tensor) -> Tensor:
+    check_ids(ptr.numel() - 1, row)
     fast = kernels(ptr.device)
     return (fast.locate if fast else locate_reference)(ptr, col, row, target)
 
@@ -79,4 +58,5 @@ def locate(
         row: Row of each entry that is looked for.
         target: Its column.
     """
-    return _locate(ptr, col, row, target)
+    out: Tensor = _locate(ptr, col, row.long(), target.long())
+    return out

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from graphlearn.ops.locate import kernels
+from graphlearn.ops.backend import Context
+from graphlearn.settings import reference_ops
 
 __all__ = ["layer_norm"]
 
@@ -17,7 +18,9 @@ def layer_norm(
     bias: Float[Tensor, " chan"],
     eps: float = 1e-5,
 ) -> Float[Tensor, "row chan"]:
-    r"""Standardise each row, :math:`y = \gamma \odot (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta`.
+    r"""Standardise each row, then scale and shift each channel.
+
+    .. math:: y = \gamma \odot (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta
 
     As `torch.nn.functional.layer_norm`, except that on the CPU the gradients of weight and bias
     are added in the order of the rows. Torch adds partial sums, one for each thread, so that a
@@ -31,7 +34,7 @@ def layer_norm(
     """
     if x.dtype in (torch.bfloat16, torch.float16):
         x = x.float()
-    if kernels(x.device) is None or x.device.type != "cpu":
+    if reference_ops() or x.device.type != "cpu":
         return torch.nn.functional.layer_norm(x, weight.shape, weight, bias, eps)
     out: Tensor = _layer_norm(x, weight, bias, eps)[0]
     return out
@@ -53,10 +56,10 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tens
 @torch.library.custom_op("graphlearn::layer_norm_sums", mutates_args=())
 def _sums(x: Tensor, mean: Tensor, rstd: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of weight and bias."""
-    fast = kernels(x.device)
-    if fast is not None and x.device.type == "cpu":
-        sums: tuple[Tensor, Tensor] = fast.layer_norm_sums(x, mean, rstd, grad)
-        return sums
+    if x.device.type == "cpu" and not reference_ops():
+        from graphlearn.ops import cpu
+
+        return cpu.layer_norm_sums(x, mean, rstd, grad)
     return (grad * (x - mean) * rstd).sum(0), grad.sum(0)
 
 
@@ -65,13 +68,13 @@ def _(x: Tensor, mean: Tensor, rstd: Tensor, grad: Tensor) -> tuple[Tensor, Tens
     return x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
+def _save(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, weight, bias, _ = inputs
     ctx.save_for_backward(x, weight, bias, output[1], output[2])
     ctx.mark_non_differentiable(output[1], output[2])
 
 
-def _backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+def _backward(ctx: Context, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     x, weight, bias, mean, rstd = ctx.saved_tensors
     grad = grad.contiguous()
     grad_x = torch.ops.aten.native_layer_norm_backward(

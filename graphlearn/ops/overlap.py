@@ -1,11 +1,14 @@
 """Common neighbours of node pairs: lists, counts, sums of node vectors, and what is left over."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from graphlearn.ops.backend import Context, check_ids, kernels
 from graphlearn.ops.csr import CSR
-from graphlearn.ops.locate import expand_rows, kernels, locate_reference
+from graphlearn.ops.locate import expand_rows, locate_reference
 
 __all__ = [
     "contains",
@@ -33,7 +36,8 @@ def overlap(graph: CSR, pairs: Int[Tensor, "2 pair"]) -> CSR:
         >>> overlap(g, torch.tensor([[0], [2]])).col
         tensor([1], dtype=torch.int32)
     """
-    ptr, col = _overlap(graph.ptr, graph.col, graph.keep, pairs[0], pairs[1], graph.num_cols)
+    src, dst = pairs.long()
+    ptr, col = _overlap(graph.ptr, graph.col, graph.keep, src, dst, graph.num_cols)
     return CSR(ptr, col, graph.num_cols)
 
 
@@ -47,8 +51,9 @@ def difference(graph: CSR, pairs: Int[Tensor, "2 pair"]) -> tuple[CSR, CSR]:
         graph: Neighbour lists.
         pairs: Nodes to compare.
     """
+    src, dst = pairs.long()
     ptr_i, col_i, ptr_j, col_j = _difference(
-        graph.ptr, graph.col, graph.keep, pairs[0], pairs[1], graph.num_cols
+        graph.ptr, graph.col, graph.keep, src, dst, graph.num_cols
     )
     return CSR(ptr_i, col_i, graph.num_cols), CSR(ptr_j, col_j, graph.num_cols)
 
@@ -62,7 +67,9 @@ def overlap_count(graph: CSR, pairs: Int[Tensor, "2 pair"]) -> Int[Tensor, " pai
         graph: Neighbour lists.
         pairs: Nodes to intersect.
     """
-    return _overlap_count(graph.ptr, graph.col, graph.keep, pairs[0], pairs[1], graph.num_cols)
+    src, dst = pairs.long()
+    out: Tensor = _overlap_count(graph.ptr, graph.col, graph.keep, src, dst, graph.num_cols)
+    return out
 
 
 def overlap_sum(
@@ -86,7 +93,8 @@ def overlap_sum(
         raise ValueError(f"x must have {graph.num_cols} rows, one per node, got {x.shape[0]}")
     if x.dtype in (torch.bfloat16, torch.float16):
         x = x.float()
-    out: Tensor = _overlap_sum(graph.ptr, graph.col, graph.keep, pairs[0], pairs[1], x)
+    src, dst = pairs.long()
+    out: Tensor = _overlap_sum(graph.ptr, graph.col, graph.keep, src, dst, x)
     return out
 
 
@@ -143,6 +151,7 @@ def _lists(nodes: Tensor, pair: Tensor, num_pairs: int) -> tuple[Tensor, Tensor]
 def _overlap(
     ptr: Tensor, col: Tensor, keep: Tensor | None, src: Tensor, dst: Tensor, num_cols: int
 ) -> tuple[Tensor, Tensor]:
+    check_ids(ptr.numel() - 1, src, dst)
     fast = kernels(ptr.device)
     return (fast.overlap if fast else overlap_reference)(ptr, col, keep, src, dst, num_cols)
 
@@ -159,6 +168,7 @@ def _(
 def _difference(
     ptr: Tensor, col: Tensor, keep: Tensor | None, src: Tensor, dst: Tensor, num_cols: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    check_ids(ptr.numel() - 1, src, dst)
     fast = kernels(ptr.device)
     return (fast.difference if fast else difference_reference)(ptr, col, keep, src, dst, num_cols)
 
@@ -178,6 +188,7 @@ def _(
 def _overlap_count(
     ptr: Tensor, col: Tensor, keep: Tensor | None, src: Tensor, dst: Tensor, num_cols: int
 ) -> Tensor:
+    check_ids(ptr.numel() - 1, src, dst)
     fast = kernels(ptr.device)
     if fast:
         return fast.overlap_count(ptr, col, keep, src, dst, num_cols)
@@ -195,6 +206,7 @@ def _(
 def _overlap_sum(
     ptr: Tensor, col: Tensor, keep: Tensor | None, src: Tensor, dst: Tensor, x: Tensor
 ) -> Tensor:
+    check_ids(ptr.numel() - 1, src, dst)
     fast = kernels(ptr.device)
     if fast:
         return fast.overlap_sum(ptr, col, keep, src, dst, x)
@@ -204,9 +216,7 @@ def _overlap_sum(
 
 
 @_overlap_sum.register_fake
-def _(
-    ptr: Tensor, col: Tensor, keep: Tensor | None, src: Tensor, dst: Tensor, x: Tensor
-) -> Tensor:
+def _(ptr: Tensor, col: Tensor, keep: Tensor | None, src: Tensor, dst: Tensor, x: Tensor) -> Tensor:
     return x.new_empty(src.shape[0], x.shape[1])
 
 
@@ -216,6 +226,7 @@ def _overlap_spread(
     num_nodes: int,
 ) -> Tensor:  # fmt: skip
     """The transpose of `overlap_sum`: adds the row of every pair to its common neighbours."""
+    check_ids(ptr.numel() - 1, src, dst)
     fast = kernels(ptr.device)
     if fast:
         return fast.overlap_spread(ptr, col, keep, src, dst, grad, num_nodes)
@@ -232,25 +243,23 @@ def _(
     return grad.new_empty(num_nodes, grad.shape[1])
 
 
-def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:  # type: ignore[type-arg]
-    ptr, col, keep, src, dst, x = inputs
-    ctx.save_for_backward(ptr, col, keep, src, dst)
-    ctx.num_nodes = x.shape[0]  # type: ignore[attr-defined]
+def _save(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *graph, x = inputs
+    ctx.save_for_backward(*graph)
+    ctx.num_nodes = x.shape[0]
 
 
-def _sum_backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def] # noqa: ANN001
-    ptr, col, keep, src, dst = ctx.saved_tensors
-    spread = _overlap_spread(ptr, col, keep, src, dst, grad.contiguous(), ctx.num_nodes)
+def _sum_backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    spread = _overlap_spread(*ctx.saved_tensors, grad.contiguous(), ctx.num_nodes)
     return None, None, None, None, None, spread
 
 
-def _save_spread(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:  # type: ignore[type-arg]
+def _save_spread(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:5])
 
 
-def _spread_backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def] # noqa: ANN001
-    ptr, col, keep, src, dst = ctx.saved_tensors
-    total = _overlap_sum(ptr, col, keep, src, dst, grad.contiguous())
+def _spread_backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    total = _overlap_sum(*ctx.saved_tensors, grad.contiguous())
     return None, None, None, None, None, total, None
 
 

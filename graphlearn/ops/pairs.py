@@ -1,10 +1,12 @@
 """Elementwise products of the vectors of two nodes."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from graphlearn.ops.locate import kernels
+from graphlearn.ops.backend import Context, check_ids, kernels
 
 __all__ = ["pair_product", "pair_product_reference"]
 
@@ -21,7 +23,8 @@ def pair_product(
         x: Vector of each node.
         pairs: Node pairs.
     """
-    out: Tensor = _product(x.contiguous(), pairs[0], pairs[1])
+    src, dst = pairs.long()
+    out: Tensor = _product(x.contiguous(), src, dst)
     return out
 
 
@@ -37,6 +40,7 @@ def _spread_reference(x: Tensor, src: Tensor, dst: Tensor, grad: Tensor) -> Tens
 
 @torch.library.custom_op("graphlearn::pair_product", mutates_args=())
 def _product(x: Tensor, src: Tensor, dst: Tensor) -> Tensor:
+    check_ids(x.shape[0], src, dst)
     fast = kernels(x.device) if x.dtype in (torch.float32, torch.float64) else None
     return (fast.pair_product if fast else pair_product_reference)(x, src, dst)
 
@@ -57,11 +61,11 @@ def _(x: Tensor, src: Tensor, dst: Tensor, grad: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+def _save(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx, grad):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
     return _spread(*ctx.saved_tensors, grad.contiguous()), None, None
 
 

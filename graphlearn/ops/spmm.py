@@ -1,13 +1,13 @@
 """Message passing without weights of its own: sparse times dense, with its gradients."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from graphlearn.ops.backend import Context, kernels
 from graphlearn.ops.csr import CSR
-from graphlearn.ops.locate import kernels
 
 __all__ = ["propagate", "propagate_reference"]
 
@@ -29,7 +29,8 @@ def propagate(
     Args:
         graph: Matrix of rows by columns; its `keep` and `weight` are honoured.
         x: Vector of each column; half precision is reduced in float32.
-        weight: Value of each entry, multiplied with those of the graph; may need a gradient.
+        weight: Value of each entry, multiplied with those of the graph; may need a gradient. An
+            entry of value zero takes no part in `sum` and `max`.
         reduce: `mean` divides by the number of kept entries.
 
     Raises:
@@ -56,15 +57,14 @@ def propagate(
 
 def propagate_reference(ptr: Tensor, col: Tensor, weight: Tensor | None, x: Tensor) -> Tensor:
     """Gather every message, then add them row by row."""
-    message = x[col.long()] if weight is None else x[col.long()] * weight.unsqueeze(1)
+    message = _weighted(x[col.long()], weight)
     return x.new_zeros(ptr.numel() - 1, x.shape[1]).index_add_(0, _rows(ptr), message)
 
 
 def _spread_reference(
     ptr: Tensor, col: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int
 ) -> Tensor:
-    message = grad[_rows(ptr)]
-    message = message if weight is None else message * weight.unsqueeze(1)
+    message = _weighted(grad[_rows(ptr)], weight)
     return grad.new_zeros(num_cols, grad.shape[1]).index_add_(0, col.long(), message)
 
 
@@ -90,6 +90,14 @@ def _max_reference(
     arg = arg.scatter_reduce(0, where, first, "amin")
     empty = arg == col.numel()
     return best.masked_fill(empty, 0), arg.masked_fill(empty, -1)
+
+
+def _weighted(rows: Tensor, weight: Tensor | None) -> Tensor:
+    """Scale each row; one of weight zero takes no part, whatever it holds."""
+    if weight is None:
+        return rows
+    weight = weight.unsqueeze(1)
+    return torch.where(weight != 0, rows * weight, 0)
 
 
 def _rows(ptr: Tensor) -> Tensor:
@@ -147,13 +155,13 @@ def _(ptr: Tensor, col: Tensor, weight: Tensor | None, x: Tensor) -> tuple[Tenso
     return x.new_empty(size), ptr.new_empty(size)
 
 
-def _save_sum(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+def _save_sum(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
     ptr, col, weight, x, ctx.symmetric = inputs
     ctx.num_cols = x.shape[0]
     ctx.save_for_backward(ptr, col, weight, x if ctx.needs_input_grad[2] else None)
 
 
-def _sum_backward(ctx, grad):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _sum_backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
     ptr, col, weight, x = ctx.saved_tensors
     grad_x = grad_weight = None
     if ctx.needs_input_grad[3]:
@@ -166,12 +174,12 @@ def _sum_backward(ctx, grad):  # type: ignore[no-untyped-def] # noqa: ANN001, AN
     return None, None, grad_weight, grad_x, None
 
 
-def _save_spread(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+def _save_spread(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
     ptr, col, weight, grad, _ = inputs
     ctx.save_for_backward(ptr, col, weight, grad if ctx.needs_input_grad[2] else None)
 
 
-def _spread_backward(ctx, grad):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _spread_backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
     ptr, col, weight, spread = ctx.saved_tensors
     grad_x = grad_weight = None
     if ctx.needs_input_grad[3]:
@@ -181,14 +189,14 @@ def _spread_backward(ctx, grad):  # type: ignore[no-untyped-def] # noqa: ANN001,
     return None, None, grad_weight, grad_x, None
 
 
-def _save_max(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+def _save_max(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     _, col, weight, x = inputs
     ctx.save_for_backward(col, weight, x if ctx.needs_input_grad[2] else None, output[1])
     ctx.num_cols = x.shape[0]
     ctx.mark_non_differentiable(output[1])
 
 
-def _max_backward(ctx, grad, _):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _max_backward(ctx: Context, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     col, weight, x, arg = ctx.saved_tensors
     found = arg >= 0
     entry = arg.clamp(min=0)
@@ -204,7 +212,7 @@ def _max_backward(ctx, grad, _):  # type: ignore[no-untyped-def] # noqa: ANN001,
         grad_weight = torch.zeros_like(weight)
         if col.numel():
             share = value * x[col[entry].long(), channel]
-            grad_weight = grad_weight.index_add(0, entry.reshape(-1), share.reshape(-1))
+            grad_weight = grad_weight.index_put((entry,), share, accumulate=True)
     return None, None, grad_weight, grad_x
 
 

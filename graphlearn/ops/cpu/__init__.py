@@ -2,6 +2,7 @@
 
 from graphlearn.ops.cpu.dropout import dropout, rectify
 from graphlearn.ops.cpu.locate import locate
+from graphlearn.ops.cpu.norm import layer_norm_sums
 from graphlearn.ops.cpu.overlap import (
     difference,
     overlap,
@@ -9,7 +10,6 @@ from graphlearn.ops.cpu.overlap import (
     overlap_spread,
     overlap_sum,
 )
-from graphlearn.ops.cpu.norm import layer_norm_sums
 from graphlearn.ops.cpu.pairs import pair_product, pair_spread
 from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphlearn.ops.cpu.jit import jit, share
+from graphlearn.ops.cpu.jit import Array, jit, share
 
 __all__ = ["dropout", "rectify"]
 
@@ -12,7 +12,16 @@ _CHUNK = 1 << 16
 
 
 @jit
-def _drop(first, last, x, seed, threshold, scale, relu, out):  # noqa: ANN001, ANN202
+def _drop(
+    first: int,
+    last: int,
+    x: Array,
+    seed: np.uint64,
+    threshold: np.uint32,
+    scale: float,
+    relu: bool,
+    out: Array,
+) -> None:
     for chunk in range(first, last):
         z = seed + np.uint64(chunk) + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -49,7 +58,7 @@ def dropout(x: Tensor, p: float, seed: int, relu: bool) -> Tensor:
 
 
 @jit
-def _rectify(first, last, out, grad, scale, result):  # noqa: ANN001, ANN202
+def _rectify(first: int, last: int, out: Array, grad: Array, scale: float, result: Array) -> None:
     for chunk in range(first, last):
         start, end = chunk * _CHUNK, min(out.size, (chunk + 1) * _CHUNK)
         a, g, target = out[start:end], grad[start:end], result[start:end]

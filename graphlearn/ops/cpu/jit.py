@@ -5,11 +5,13 @@ kernel gives the same bits whatever the number of threads. Threads are Python's 
 release the interpreter: unlike numba's, they leave the OpenMP settings of torch alone.
 """
 
+import inspect
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from inspect import unwrap
+from typing import Any, TypeAlias
 
 import numba as nb
 import numpy as np
@@ -17,21 +19,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["bytes_of", "jit", "share", "threads_for"]
+__all__ = ["Array", "bytes_of", "jit", "share", "threads_for"]
+
+Array: TypeAlias = NDArray[Any]  # what a kernel works on; numba compiles it for each kind
 
 _compile = nb.njit(cache=True, nogil=True, boundscheck=False)
 
 _WORTH = 1 << 17  # elementary steps below which a second thread costs more than it saves
 
 
-def jit(kernel: Callable[..., object]) -> Callable[..., object]:
+def jit(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel at its first call, and keep the result on disk.
 
     Args:
-        kernel: Function on arrays and numbers; not annotated, since numba infers its types.
+        kernel: Function on arrays and numbers; a wrapper that checks its annotations is taken off.
     """
     # Tests wrap every function in shape checks, which numba can neither compile nor cache.
-    compiled: Callable[..., object] = _compile(unwrap(kernel))
+    compiled: Callable[..., Any] = _compile(inspect.unwrap(kernel))
     return compiled
 
 
@@ -44,7 +48,7 @@ def threads_for(work: int) -> int:
     return torch.get_num_threads() if work > _WORTH else 1
 
 
-def share(kernel: Callable[..., object], size: int, work: int, *args: object) -> None:
+def share(kernel: Callable[..., Any], size: int, work: int, *args: object) -> None:
     """Call `kernel(first, last, *args)` on consecutive ranges that cover `range(size)`.
 
     Args:
@@ -60,8 +64,7 @@ def share(kernel: Callable[..., object], size: int, work: int, *args: object) ->
     bounds = [size * part // parts for part in range(parts + 1)]
     pool = _pool(os.getpid(), parts)
     waiting = [
-        pool.submit(kernel, first, last, *args)
-        for first, last in zip(bounds[1:-1], bounds[2:], strict=True)
+        pool.submit(kernel, first, last, *args) for first, last in itertools.pairwise(bounds[1:])
     ]
     kernel(0, bounds[1], *args)
     for future in waiting:

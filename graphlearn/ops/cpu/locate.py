@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor
 
-from graphlearn.ops.cpu.jit import jit, share
+from graphlearn.ops.cpu.jit import Array, jit, share
 
 __all__ = ["locate"]
 
 
 @jit
-def _locate(first, last, ptr, col, row, target, out):  # noqa: ANN001, ANN202
+def _locate(
+    first: int, last: int, ptr: Array, col: Array, row: Array, target: Array, out: Array
+) -> None:
     for k in range(first, last):
         low, high = ptr[row[k]], ptr[row[k] + 1]
         end = high
@@ -25,6 +27,6 @@ def _locate(first, last, ptr, col, row, target, out):  # noqa: ANN001, ANN202
 def locate(ptr: Tensor, col: Tensor, row: Tensor, target: Tensor) -> Tensor:
     """See `graphlearn.ops.locate`."""
     out = torch.empty(row.shape, dtype=torch.int64)
-    arrays = (tensor.numpy() for tensor in (ptr, col, row, target, out))
+    arrays = (tensor.contiguous().numpy() for tensor in (ptr, col, row, target, out))
     share(_locate, row.numel(), 64 * row.numel(), *arrays)
     return out

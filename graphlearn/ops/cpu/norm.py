@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphlearn.ops.cpu.jit import jit, share
+from graphlearn.ops.cpu.jit import Array, jit, share
 
 __all__ = ["layer_norm_sums"]
 
@@ -12,7 +12,16 @@ _ROWS = 256  # rows whose sum is kept apart, so that float32 loses no digits ove
 
 
 @jit
-def _sum(first, last, x, mean, rstd, grad, weight, bias):  # noqa: ANN001, ANN202
+def _sum(
+    first: int,
+    last: int,
+    x: Array,
+    mean: Array,
+    rstd: Array,
+    grad: Array,
+    weight: Array,
+    bias: Array,
+) -> None:
     """Channels `first` to `last` of all rows: threads divide channels, never a sum."""
     total, shift = weight[first:last], bias[first:last]
     total[:] = 0
@@ -31,9 +40,7 @@ def _sum(first, last, x, mean, rstd, grad, weight, bias):  # noqa: ANN001, ANN20
             shift[f] += moved[f]
 
 
-def layer_norm_sums(
-    x: Tensor, mean: Tensor, rstd: Tensor, grad: Tensor
-) -> tuple[Tensor, Tensor]:
+def layer_norm_sums(x: Tensor, mean: Tensor, rstd: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of weight and bias, added in the order of the rows."""
     weight, bias = torch.empty(x.shape[1], dtype=x.dtype), torch.empty(x.shape[1], dtype=x.dtype)
     inputs = (x, mean.view(-1), rstd.view(-1), grad, weight, bias)

@@ -5,14 +5,14 @@ row of that end is marked once in an array over the nodes, and the shorter rows 
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from graphlearn.ops.cpu.jit import bytes_of, jit, share, threads_for
+from graphlearn.ops.cpu.jit import Array, bytes_of, jit, share, threads_for
 from graphlearn.ops.cpu.spmm import propagate_spread
 
 __all__ = [
@@ -28,9 +28,28 @@ _PROBE, _WORD, _SET = 1.0, 0.35, 2.0
 _BITSET_BYTES = 512 << 20
 
 
+class _Graph(NamedTuple):
+    """Neighbour lists; `keep` is empty where all entries take part."""
+
+    ptr: Array
+    col: Array
+    keep: Array
+    num_nodes: int
+
+
+class _Groups(NamedTuple):
+    """Pairs in the order of their end of higher degree, cut into parts of equal work."""
+
+    hub: Array
+    low: Array
+    order: Array
+    bounds: Array
+
+
 @jit
-def _plan(ptr, src, dst, num_nodes, parts):  # noqa: ANN001, ANN202
-    """Pairs grouped by their end of higher degree, cut into parts of equal work."""
+def _plan(
+    ptr: Array, src: Array, dst: Array, num_nodes: int, parts: int
+) -> tuple[Array, Array, Array, Array, int]:
     hub, low = np.empty_like(src), np.empty_like(src)
     start = np.zeros(num_nodes + 1, np.int64)
     for k in range(src.size):
@@ -64,94 +83,106 @@ def _plan(ptr, src, dst, num_nodes, parts):  # noqa: ANN001, ANN202
 
 
 @jit
-def _set_marks(ptr, col, keep, i, mark, value):  # noqa: ANN001, ANN202
-    if keep.size:
-        for e in range(ptr[i], ptr[i + 1]):
-            mark[col[e]] = value & keep[e]
+def _set_marks(graph: _Graph, i: int, mark: Array, value: int) -> None:
+    if graph.keep.size:
+        for e in range(graph.ptr[i], graph.ptr[i + 1]):
+            mark[graph.col[e]] = value & graph.keep[e]
     else:
-        for e in range(ptr[i], ptr[i + 1]):
-            mark[col[e]] = value
+        for e in range(graph.ptr[i], graph.ptr[i + 1]):
+            mark[graph.col[e]] = value
 
 
 @jit
-def _probe(ptr, col, keep, j, mark, out, at):  # noqa: ANN001, ANN202
-    """Write the marked neighbours of `j` to `out` from `at` on; returns the end."""
-    if keep.size:
-        for e in range(ptr[j], ptr[j + 1]):
-            out[at] = col[e]
-            at += np.int64(mark[col[e]] & keep[e])
+def _turn(graph: _Graph, last: int, hub: int, mark: Array) -> int:
+    """Mark the row of `hub` in place of that of the last one (-1: none)."""
+    if hub != last:
+        if last >= 0:
+            _set_marks(graph, last, mark, 0)
+        _set_marks(graph, hub, mark, 1)
+    return hub
+
+
+@jit
+def _probe(graph: _Graph, j: int, mark: Array, found: Array) -> int:
+    """Write the marked neighbours of `j` to `found`, and return how many there are."""
+    at = 0
+    if graph.keep.size:
+        for e in range(graph.ptr[j], graph.ptr[j + 1]):
+            found[at] = graph.col[e]
+            at += nb.int64(mark[graph.col[e]] & graph.keep[e])
     else:
-        for e in range(ptr[j], ptr[j + 1]):
-            out[at] = col[e]
-            at += np.int64(mark[col[e]])
+        for e in range(graph.ptr[j], graph.ptr[j + 1]):
+            found[at] = graph.col[e]
+            at += nb.int64(mark[graph.col[e]])
     return at
 
 
 @jit
-def _count_probe(first, final, ptr, col, keep, num_nodes, hub, low, order, bounds, out):  # noqa: ANN001, ANN202
+def _scratch(graph: _Graph, groups: _Groups, p: int) -> tuple[Array, Array]:
+    """No marks, and room for what any pair of part `p` shares."""
+    longest = 0
+    for n in range(groups.bounds[p], groups.bounds[p + 1]):
+        j = groups.low[groups.order[n]]
+        longest = max(longest, graph.ptr[j + 1] - graph.ptr[j])
+    return np.zeros(graph.num_nodes, np.uint8), np.empty(longest + 1, np.int32)
+
+
+@jit
+def _count_probe(first: int, final: int, graph: _Graph, groups: _Groups, out: Array) -> None:
     for p in range(first, final):
-        mark = np.zeros(num_nodes, np.uint8)
-        last = -1
-        for n in range(bounds[p], bounds[p + 1]):
-            k = order[n]
-            if hub[k] != last:
-                if last >= 0:
-                    _set_marks(ptr, col, keep, last, mark, 0)
-                last = hub[k]
-                _set_marks(ptr, col, keep, last, mark, 1)
-            j, total = low[k], 0
-            if keep.size:
-                for e in range(ptr[j], ptr[j + 1]):
-                    total += np.int64(mark[col[e]] & keep[e])
+        mark, last = np.zeros(graph.num_nodes, np.uint8), -1
+        for n in range(groups.bounds[p], groups.bounds[p + 1]):
+            k = groups.order[n]
+            last = _turn(graph, last, groups.hub[k], mark)
+            j, total = groups.low[k], 0
+            if graph.keep.size:
+                for e in range(graph.ptr[j], graph.ptr[j + 1]):
+                    total += nb.int64(mark[graph.col[e]] & graph.keep[e])
             else:
-                for e in range(ptr[j], ptr[j + 1]):
-                    total += np.int64(mark[col[e]])
+                for e in range(graph.ptr[j], graph.ptr[j + 1]):
+                    total += nb.int64(mark[graph.col[e]])
             out[k] = total
 
 
 @jit
-def _fill_overlap(first, final, ptr, col, keep, num_nodes, hub, low, order, bounds, start, out):  # noqa: ANN001, ANN202
+def _fill_overlap(
+    first: int, final: int, graph: _Graph, groups: _Groups, start: Array, out: Array
+) -> None:
     for p in range(first, final):
-        mark = np.zeros(num_nodes, np.uint8)
-        longest = 0
-        for n in range(bounds[p], bounds[p + 1]):
-            j = low[order[n]]
-            longest = max(longest, ptr[j + 1] - ptr[j])
-        found = np.empty(longest + 1, np.int32)
+        mark, found = _scratch(graph, groups, p)
         last = -1
-        for n in range(bounds[p], bounds[p + 1]):
-            k = order[n]
-            if hub[k] != last:
-                if last >= 0:
-                    _set_marks(ptr, col, keep, last, mark, 0)
-                last = hub[k]
-                _set_marks(ptr, col, keep, last, mark, 1)
+        for n in range(groups.bounds[p], groups.bounds[p + 1]):
+            k = groups.order[n]
+            last = _turn(graph, last, groups.hub[k], mark)
             if start[k + 1] > start[k]:
-                _probe(ptr, col, keep, low[k], mark, found, 0)
+                _probe(graph, groups.low[k], mark, found)
                 for t in range(start[k + 1] - start[k]):
                     out[start[k] + t] = found[t]
 
 
 @jit
-def _fill_difference(  # noqa: ANN202
-    first, final, ptr, col, keep, num_nodes, src, hub, low, order, bounds, start_i, out_i, start_j, out_j  # noqa: ANN001
-):
+def _fill_difference(
+    first: int,
+    final: int,
+    graph: _Graph,
+    groups: _Groups,
+    src: Array,
+    start_i: Array,
+    out_i: Array,
+    start_j: Array,
+    out_j: Array,
+) -> None:
+    ptr, col, keep = graph.ptr, graph.col, graph.keep
     for p in range(first, final):
-        mark = np.zeros(num_nodes, np.uint8)
-        last = -1
-        for n in range(bounds[p], bounds[p + 1]):
-            k = order[n]
-            if hub[k] != last:
-                if last >= 0:
-                    _set_marks(ptr, col, keep, last, mark, 0)
-                last = hub[k]
-                _set_marks(ptr, col, keep, last, mark, 1)
-            j = low[k]
+        mark, last = np.zeros(graph.num_nodes, np.uint8), -1
+        for n in range(groups.bounds[p], groups.bounds[p + 1]):
+            k = groups.order[n]
+            last = _turn(graph, last, groups.hub[k], mark)
             if src[k] == last:
                 at_hub, at_low, to_hub, to_low = start_i[k], start_j[k], out_i, out_j
             else:
                 at_hub, at_low, to_hub, to_low = start_j[k], start_i[k], out_j, out_i
-            for e in range(ptr[j], ptr[j + 1]):
+            for e in range(ptr[groups.low[k]], ptr[groups.low[k] + 1]):
                 if keep.size == 0 or keep[e]:
                     if mark[col[e]] == 0:
                         to_low[at_low] = col[e]
@@ -168,27 +199,26 @@ def _fill_difference(  # noqa: ANN202
 
 
 @jit
-def _pack(first, final, ptr, col, keep, words, out):  # noqa: ANN001, ANN202
+def _pack(first: int, final: int, graph: _Graph, out: Array) -> None:
     for i in range(first, final):
-        for w in range(words):
-            out[i, w] = 0
-        for e in range(ptr[i], ptr[i + 1]):
-            bit = np.uint64(1) if keep.size == 0 else np.uint64(keep[e])
-            out[i, col[e] >> 6] |= bit << np.uint64(col[e] & 63)
+        out[i] = 0
+        for e in range(graph.ptr[i], graph.ptr[i + 1]):
+            bit = np.uint64(1) if graph.keep.size == 0 else np.uint64(graph.keep[e])
+            out[i, graph.col[e] >> 6] |= bit << np.uint64(graph.col[e] & 63)
 
 
 @nb.extending.intrinsic
-def _popcount(typingctx, word):  # noqa: ANN001, ANN202
+def _popcount(typingctx: object, word: object) -> tuple[object, Callable[..., object]]:
     """Number of set bits, one instruction."""
 
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
+    def generate(context: object, builder: Any, signature: object, args: list[Any]) -> object:  # noqa: ANN401
         return builder.ctpop(args[0])
 
     return nb.types.uint64(nb.types.uint64), generate
 
 
 @jit
-def _count_bits(first, final, bits, src, dst, out):  # noqa: ANN001, ANN202
+def _count_bits(first: int, final: int, bits: Array, src: Array, dst: Array, out: Array) -> None:
     for k in range(first, final):
         i, j = src[k], dst[k]
         total = np.uint64(0)
@@ -198,38 +228,30 @@ def _count_bits(first, final, bits, src, dst, out):  # noqa: ANN001, ANN202
 
 
 @jit
-def _sum_probe(first, final, ptr, col, keep, num_nodes, hub, low, order, bounds, x, out):  # noqa: ANN001, ANN202
+def _sum_probe(
+    first: int, final: int, graph: _Graph, groups: _Groups, x: Array, out: Array
+) -> None:
     for p in range(first, final):
-        mark = np.zeros(num_nodes, np.uint8)
-        longest = 0
-        for n in range(bounds[p], bounds[p + 1]):
-            j = low[order[n]]
-            longest = max(longest, ptr[j + 1] - ptr[j])
-        found = np.empty(longest + 1, np.int32)
+        mark, found = _scratch(graph, groups, p)
         last = -1
-        for n in range(bounds[p], bounds[p + 1]):
-            k = order[n]
-            if hub[k] != last:
-                if last >= 0:
-                    _set_marks(ptr, col, keep, last, mark, 0)
-                last = hub[k]
-                _set_marks(ptr, col, keep, last, mark, 1)
-            count = _probe(ptr, col, keep, low[k], mark, found, 0)
-            _add_rows(x, found, 0, count, out, k)
+        for n in range(groups.bounds[p], groups.bounds[p + 1]):
+            k = groups.order[n]
+            last = _turn(graph, last, groups.hub[k], mark)
+            count = _probe(graph, groups.low[k], mark, found)
+            _add_rows(x, found[:count], out[k])
 
 
 @jit
-def _add_rows(x, index, low, high, out, k):  # noqa: ANN001, ANN202
-    """out[k] = sum of x[index[low:high]], four rows at a time to save stores."""
-    row = out[k]
+def _add_rows(x: Array, index: Array, row: Array) -> None:
+    """Set `row` to the sum of `x[index]`, four rows at a time to save stores."""
     row[:] = 0
-    t = low
-    while t + 4 <= high:
+    t = 0
+    while t + 4 <= index.size:
         a, b, c, d = x[index[t]], x[index[t + 1]], x[index[t + 2]], x[index[t + 3]]
         for f in range(row.size):
             row[f] += (a[f] + b[f]) + (c[f] + d[f])
         t += 4
-    while t < high:
+    while t < index.size:
         a = x[index[t]]
         for f in range(row.size):
             row[f] += a[f]
@@ -242,31 +264,31 @@ class _Plan:
     def __init__(
         self, ptr: Tensor, col: Tensor, keep: Tensor | None, src: Tensor, dst: Tensor, nodes: int
     ) -> None:
-        self.graph = (ptr.numpy(), col.numpy(), bytes_of(keep), max(nodes, 1))
+        self.graph = _Graph(ptr.numpy(), col.numpy(), bytes_of(keep), nodes)
         self.src, self.dst = src.contiguous().numpy(), dst.contiguous().numpy()
-        parts = threads_for(64 * self.src.size)
-        *groups, self.work = _plan(ptr.numpy(), self.src, self.dst, ptr.numel() - 1, parts)
-        self.groups = tuple(groups)
+        self.parts = threads_for(64 * self.src.size)
+        rows = ptr.numel() - 1
+        *groups, work = _plan(self.graph.ptr, self.src, self.dst, rows, self.parts)
+        self.groups, self.work = _Groups(*groups), int(work)
 
-    def run(self, kernel: Callable[..., object], *args: object) -> None:
+    def run(self, kernel: Callable[..., Any], *args: Array) -> None:
         """Call a kernel on every part."""
-        size = len(self.groups[-1]) - 1
-        share(kernel, size, self.work if size == 1 else 1 << 62, *self.graph, *args)
+        work = self.work if self.parts == 1 else 1 << 62
+        share(kernel, self.parts, work, self.graph, self.groups, *args)
 
     def count(self) -> Tensor:
         """Number of common neighbours of each pair."""
         out = torch.empty(self.src.size, dtype=torch.int64)
-        ptr, col, keep, nodes = self.graph
-        words = (nodes + 63) // 64
-        packing = ptr.size * words * 0.5 + col.size * _SET
-        fits = ptr.size * words * 8 <= _BITSET_BYTES
+        rows, words = self.graph.ptr.size - 1, (self.graph.num_nodes + 63) // 64
+        packing = rows * words * 0.5 + self.graph.col.size * _SET
+        fits = rows * words * 8 <= _BITSET_BYTES
         if fits and packing + self.src.size * words * _WORD < self.work * _PROBE:
-            bits = np.empty((ptr.size - 1, words), np.uint64)
-            share(_pack, ptr.size - 1, col.size, ptr, col, keep, words, bits)
+            bits = np.empty((rows, words), np.uint64)
+            share(_pack, rows, self.graph.col.size, self.graph, bits)
             work = self.src.size * words
             share(_count_bits, self.src.size, work, bits, self.src, self.dst, out.numpy())
         else:
-            self.run(_count_probe, *self.groups, out.numpy())
+            self.run(_count_probe, out.numpy())
         return out
 
 
@@ -290,7 +312,7 @@ def overlap(
     plan = _Plan(ptr, col, keep, src, dst, num_cols)
     start = _pointers(plan.count())
     out = torch.empty(int(start[-1]), dtype=torch.int32)
-    plan.run(_fill_overlap, *plan.groups, start.numpy(), out.numpy())
+    plan.run(_fill_overlap, start.numpy(), out.numpy())
     return start, out
 
 
@@ -300,23 +322,23 @@ def difference(
     """See `graphlearn.ops.difference`."""
     plan = _Plan(ptr, col, keep, src, dst, num_cols)
     shared = plan.count()
-    degree = torch.from_numpy(_degrees(*plan.graph[:1], plan.graph[2]))
+    degree = torch.from_numpy(_degrees(plan.graph.ptr, plan.graph.keep))
     start_i, start_j = _pointers(degree[src] - shared), _pointers(degree[dst] - shared)
     out_i = torch.empty(int(start_i[-1]), dtype=torch.int32)
     out_j = torch.empty(int(start_j[-1]), dtype=torch.int32)
     lists = (tensor.numpy() for tensor in (start_i, out_i, start_j, out_j))
-    plan.run(_fill_difference, plan.src, *plan.groups, *lists)
+    plan.run(_fill_difference, plan.src, *lists)
     return start_i, out_i, start_j, out_j
 
 
 @jit
-def _degrees(ptr, keep):  # noqa: ANN001, ANN202
+def _degrees(ptr: Array, keep: Array) -> Array:
     out = np.empty(ptr.size - 1, np.int64)
     for i in range(ptr.size - 1):
         if keep.size:
             total = 0
             for e in range(ptr[i], ptr[i + 1]):
-                total += np.int64(keep[e])
+                total += nb.int64(keep[e])
             out[i] = total
         else:
             out[i] = ptr[i + 1] - ptr[i]
@@ -330,7 +352,7 @@ def overlap_sum(
     plan = _Plan(ptr, col, keep, src, dst, x.shape[0])
     x = x.detach().contiguous()
     out = torch.empty(src.numel(), x.shape[1], dtype=x.dtype)
-    plan.run(_sum_probe, *plan.groups, x.numpy(), out.numpy())
+    plan.run(_sum_probe, x.numpy(), out.numpy())
     return out
 
 

@@ -2,16 +2,17 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from graphlearn.ops.cpu.jit import jit, share
+from graphlearn.ops.cpu.jit import Array, jit, share
 
 __all__ = ["propagate", "propagate_dot", "propagate_max", "propagate_spread"]
 
 
 @jit
-def _gather(first, last, ptr, col, weight, x, out):  # noqa: ANN001, ANN202
+def _gather(
+    first: int, last: int, ptr: Array, col: Array, weight: Array, x: Array, out: Array
+) -> None:
     for r in range(first, last):
         row = out[r]
         row[:] = 0
@@ -37,7 +38,9 @@ def _gather(first, last, ptr, col, weight, x, out):  # noqa: ANN001, ANN202
 
 
 @jit
-def _scatter(first, last, ptr, col, weight, grad, out):  # noqa: ANN001, ANN202
+def _scatter(
+    first: int, last: int, ptr: Array, col: Array, weight: Array, grad: Array, out: Array
+) -> None:
     """Channels `first` to `last` of all rows: threads divide channels, never a sum."""
     out[:, first:last] = 0
     for r in range(ptr.size - 1):
@@ -55,7 +58,7 @@ def _scatter(first, last, ptr, col, weight, grad, out):  # noqa: ANN001, ANN202
 
 
 @jit
-def _dot(first, last, ptr, col, x, grad, out):  # noqa: ANN001, ANN202
+def _dot(first: int, last: int, ptr: Array, col: Array, x: Array, grad: Array, out: Array) -> None:
     for r in range(first, last):
         g = grad[r]
         for e in range(ptr[r], ptr[r + 1]):
@@ -67,7 +70,9 @@ def _dot(first, last, ptr, col, x, grad, out):  # noqa: ANN001, ANN202
 
 
 @jit
-def _max(first, last, ptr, col, weight, x, out, arg):  # noqa: ANN001, ANN202
+def _max(
+    first: int, last: int, ptr: Array, col: Array, weight: Array, x: Array, out: Array, arg: Array
+) -> None:
     for r in range(first, last):
         row, best = out[r], arg[r]
         row[:] = 0
@@ -83,7 +88,7 @@ def _max(first, last, ptr, col, weight, x, out, arg):  # noqa: ANN001, ANN202
                         best[f] = e
 
 
-def _values(weight: Tensor | None, x: Tensor) -> NDArray[np.floating]:
+def _values(weight: Tensor | None, x: Tensor) -> Array:
     dtype = x.numpy().dtype
     if weight is None:
         return np.empty(0, dtype)

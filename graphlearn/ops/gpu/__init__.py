@@ -1,0 +1,30 @@
+"""GPU kernels of the ops, compiled by Triton at their first call."""
+
+from graphlearn.ops.gpu.dropout import dropout, rectify
+from graphlearn.ops.gpu.locate import locate
+from graphlearn.ops.gpu.overlap import (
+    difference,
+    overlap,
+    overlap_count,
+    overlap_spread,
+    overlap_sum,
+)
+from graphlearn.ops.gpu.pairs import pair_product, pair_spread
+from graphlearn.ops.gpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
+
+__all__ = [
+    "difference",
+    "dropout",
+    "locate",
+    "overlap",
+    "overlap_count",
+    "overlap_spread",
+    "overlap_sum",
+    "pair_product",
+    "pair_spread",
+    "propagate",
+    "propagate_dot",
+    "propagate_max",
+    "propagate_spread",
+    "rectify",
+]

@@ -118,7 +118,7 @@ def _graph_cases(name: str, graph: CSR, pairs: int, few: int) -> Iterator[Case]:
                 printed=figures[op][0],
                 printed_target=figures[op][1],
                 note=note,
-                seconds=4.0,
+                seconds=2.0,
             )
 
 
@@ -136,7 +136,7 @@ def _ours_alone(name: str, graph: CSR) -> Iterator[Case]:
                 printed=figures[op][0],
                 printed_target=figures[op][1],
                 note=note,
-                seconds=4.0,
+                seconds=2.0,
             )
 
 

@@ -38,7 +38,7 @@ def lazy(
         exports: Name to `module` or `module:attribute`; a plain module may be a sub-package.
     """
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> Any:  # noqa: ANN401
         if name not in exports:
             hint = nearest(name, exports)
             raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the package: a PyG object, its splits, its metric, its facts."""
+"""What a data set is to the package: a PyG object, its splits, its metric and its facts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -198,21 +198,16 @@ def _save_max(ctx: Context, inputs: tuple[Any, ...], output: tuple[Tensor, Tenso
 
 def _max_backward(ctx: Context, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     col, weight, x, arg = ctx.saved_tensors
-    found = arg >= 0
-    entry = arg.clamp(min=0)
-    channel = torch.arange(grad.shape[1], device=grad.device).expand_as(grad)
-    value = grad * found
-    grad_x = grad_weight = None
-    if ctx.needs_input_grad[3]:
+    grad_x = grad.new_zeros(ctx.num_cols, grad.shape[1])
+    grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[2] else None
+    if col.numel():
+        value, entry = grad * (arg >= 0), arg.clamp(min=0)
+        channel = torch.arange(grad.shape[1], device=grad.device).expand_as(grad)
+        place = (col[entry].long(), channel)
         scaled = value if weight is None else value * weight[entry]
-        grad_x = torch.zeros(ctx.num_cols, grad.shape[1], dtype=grad.dtype, device=grad.device)
-        if col.numel():
-            grad_x = grad_x.index_put((col[entry].long(), channel), scaled, accumulate=True)
-    if ctx.needs_input_grad[2]:
-        grad_weight = torch.zeros_like(weight)
-        if col.numel():
-            share = value * x[col[entry].long(), channel]
-            grad_weight = grad_weight.index_put((entry,), share, accumulate=True)
+        grad_x = grad_x.index_put(place, scaled, accumulate=True)
+        if grad_weight is not None:
+            grad_weight = grad_weight.index_put((entry,), value * x[place], accumulate=True)
     return None, None, grad_weight, grad_x
 
 

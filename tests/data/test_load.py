@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from ogb_layouts import write_ogb
 from torch_geometric.data import Data
 
 import graphlearn.data
@@ -148,3 +149,24 @@ def test_pickles_of_users_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"cos\nsystem\n")
     with pytest.raises(ValueError, match=r"is refused, since reading a .* file can run code"):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("ogbl-ddi", "hits@20"),
+        ("ogbl-collab", "hits@50"),
+        ("ogbl-ppa", "hits@100"),
+        ("ogbl-citation2", "mrr"),
+        ("ogbl-vessel", "rocauc"),
+        ("ogbl-wikikg2", "mrr"),
+        ("ogbl-biokg", "mrr"),
+    ],
+)
+def test_official_ogb_files_of_every_layout(tmp_path, name, metric):
+    write_ogb(name, tmp_path)
+    dataset = load(name, root=tmp_path)
+    assert dataset.metric == metric and dataset.kind == "link"
+    assert all(dataset.splits[split].pos.shape[1] > 0 for split in ("train", "valid", "test"))
+    ends = dataset.data.edge_index
+    assert int(ends.max()) < dataset.facts["num_nodes"]

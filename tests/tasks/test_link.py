@@ -244,7 +244,7 @@ def test_resumed_equals_uninterrupted(kind, tmp_path):
 
     def fit(epochs, folder, **options):
         task = make(kind, settings=noisy, schedule=Schedule(epochs=epochs, lr=0.01))
-        return quiet(out=tmp_path / folder, save_seconds=0, **options).fit(task), task
+        return quiet(out=tmp_path / folder, save_seconds=0.0, **options).fit(task), task
 
     whole, one = fit(6, "whole")
     fit(3, "parts")

@@ -4,7 +4,7 @@ Common neighbours are found by mark and probe: pairs are grouped by their end of
 row of that end is marked once in an array over the nodes, and the shorter rows are looked up in it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numba as nb
@@ -153,11 +153,12 @@ def _fill_overlap(
         last = -1
         for n in range(groups.bounds[p], groups.bounds[p + 1]):
             k = groups.order[n]
+            if start[k + 1] == start[k]:
+                continue
             last = _turn(graph, last, groups.hub[k], mark)
-            if start[k + 1] > start[k]:
-                _probe(graph, groups.low[k], mark, found)
-                for t in range(start[k + 1] - start[k]):
-                    out[start[k] + t] = found[t]
+            _probe(graph, groups.low[k], mark, found)
+            for t in range(start[k + 1] - start[k]):
+                out[start[k] + t] = found[t]
 
 
 @jit
@@ -211,7 +212,7 @@ def _pack(first: int, final: int, graph: _Graph, out: Array) -> None:
 def _popcount(typingctx: object, word: object) -> tuple[object, Callable[..., object]]:
     """Number of set bits, one instruction."""
 
-    def generate(context: object, builder: Any, signature: object, args: list[Any]) -> object:  # noqa: ANN401
+    def generate(context: object, builder: Any, signature: object, args: Sequence[Any]) -> object:  # noqa: ANN401
         return builder.ctpop(args[0])
 
     return nb.types.uint64(nb.types.uint64), generate

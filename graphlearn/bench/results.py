@@ -188,7 +188,8 @@ def _verdict(row: Measured) -> str:
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    rule = [":--" if column < left else "--:" for column in range(len(head))]
+    words = [*range(left), len(head) - 1]  # the note at the end, too
+    rule = [":--" if column in words else "--:" for column in range(len(head))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
@@ -209,7 +210,8 @@ def _cells(row: Ratio) -> list[str]:
 
 
 def _limit_cells(row: Value) -> list[str]:
-    return [row.name, row.input, f"{_number(row.value)} {row.unit}", f"{row.at_most:g} {row.unit}"]
+    values = (_number(row.value), f"{row.at_most:g}")
+    return [row.name, row.input, *(f"{value} {row.unit}".strip() for value in values)]
 
 
 def _number(value: float) -> str:

@@ -58,3 +58,16 @@ class Golden:
             for key in self.arrays.files
             if key.startswith(start) and not fixed.search(key)
         }
+
+    def check_predictor(self, model: torch.nn.Module, name: str, output: str) -> None:
+        """With the published weights, `model` gives the published output."""
+        two = len(model.f_out) > 4
+        weights = {
+            predictor_name(key, two_layer=two): value
+            for key, value in self.weights(f"pred_{name}").items()
+        }
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        assert not unexpected and all(key.startswith("encoder.") for key in missing)
+        with torch.no_grad():
+            out = model.score(model._terms(self["h"]), self.graph, self.pairs)
+        torch.testing.assert_close(out, self[f"pred_{name}__{output}"], rtol=0, atol=1e-4)

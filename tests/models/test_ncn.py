@@ -3,7 +3,7 @@
 import pytest
 import torch
 from link_checks import check_link_model, random_graph
-from models.golden import Golden, predictor_name
+from models.golden import Golden
 
 from graphlearn.models.ncn import NCN, Terms
 from graphlearn.ops.overlap import overlap
@@ -30,19 +30,8 @@ def test_contract_with_weights(encoder):
 @pytest.mark.data
 @pytest.mark.parametrize("name", FLAGS)
 def test_predictor_equals_the_published_one(data_root, name):
-    golden = Golden(data_root)
     model = NCN(12, hidden=16, **FLAGS[name]).eval()
-    two = FLAGS[name]["two_layer"]
-    weights = {
-        predictor_name(key, two_layer=two): value
-        for key, value in golden.weights(f"pred_{name}").items()
-    }
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    assert not unexpected and all(key.startswith("encoder.") for key in missing)
-    with torch.no_grad():
-        out = model.score(model._terms(golden["h"]), golden.graph, golden.pairs)
-    expected = golden[f"pred_{name}__depth0_reference"]
-    torch.testing.assert_close(out, expected, rtol=0, atol=1e-4)
+    Golden(data_root).check_predictor(model, name, "depth0_reference")
 
 
 @pytest.mark.parametrize(

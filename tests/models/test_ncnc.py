@@ -3,7 +3,7 @@
 import pytest
 import torch
 from link_checks import check_link_model, random_graph
-from models.golden import Golden, predictor_name
+from models.golden import Golden
 from models.test_ncn import FLAGS
 
 from graphlearn.models.ncn import NCN
@@ -41,17 +41,7 @@ def test_predictor_equals_the_published_one(data_root, name, depth, parity):
         offset=offset,
         **FLAGS[name],
     ).eval()
-    two = FLAGS[name]["two_layer"]
-    weights = {
-        predictor_name(key, two_layer=two): value
-        for key, value in golden.weights(f"pred_{name}").items()
-    }
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    assert not unexpected and all(key.startswith("encoder.") for key in missing)
-    with torch.no_grad():
-        out = model.score(model._terms(golden["h"]), golden.graph, golden.pairs)
-    expected = golden[f"pred_{name}__depth{depth}_{parity}"]
-    torch.testing.assert_close(out, expected, rtol=0, atol=1e-4)
+    golden.check_predictor(model, name, f"depth{depth}_{parity}")
 
 
 def test_completion_follows_the_equation_pair_by_pair():

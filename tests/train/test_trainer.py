@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -501,13 +500,18 @@ def test_trackers_are_shown_every_epoch(tmp_path, monkeypatch):
 
 
 SLOW = """
-import sys, time
+import os, sys, time
 import toy_tasks
 from graphlearn.train import Trainer
 
 class Streaming(toy_tasks.Streaming):
+    steps = 0
+
     def forward(self, batch):
-        time.sleep(0.05)
+        time.sleep(0.02)
+        self.steps = self.steps + 1 if self.epoch == 6 else 0
+        if self.steps == 2:
+            os.kill(os.getpid(), int(sys.argv[3]))
         return super().forward(batch)
 
 task = Streaming(dropout=0.3, epochs=12)
@@ -521,16 +525,11 @@ def test_a_killed_process_continues_to_the_same_numbers(tmp_path, number):
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     seconds = "0" if number == signal.SIGKILL else "1000"
-    command = [sys.executable, "-c", SLOW, str(tmp_path), seconds]
-    with subprocess.Popen(command, env=environment) as process:
-        until = time.monotonic() + 120
-        while len(read_rows(tmp_path / "metrics.csv")) < 4 and time.monotonic() < until:
-            time.sleep(0.01)
-        time.sleep(0.07)
-        process.send_signal(number)
+    command = [sys.executable, "-c", SLOW, str(tmp_path), seconds, str(int(number))]
+    process = subprocess.run(command, env=environment, timeout=300)
     assert process.returncode == (-number if number == signal.SIGKILL else 0)
     done = checkpoint.load(tmp_path / "last.pt")["progress"]["epoch"]
-    assert 3 <= done < 12
+    assert done == 5 if number == signal.SIGKILL else 1 <= done <= 5
     whole, again = (Streaming(dropout=0.3, epochs=12) for _ in range(2))
     expected = fit(whole)
     found = fit(again, out=tmp_path, resume=True)

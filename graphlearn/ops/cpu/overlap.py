@@ -37,19 +37,11 @@ class _Graph(NamedTuple):
     num_nodes: int
 
 
-class _Groups(NamedTuple):
-    """Pairs in the order of their end of higher degree, cut into parts of equal work."""
-
-    hub: Array
-    low: Array
-    order: Array
-    bounds: Array
-
-
 @jit
 def _plan(
     ptr: Array, src: Array, dst: Array, num_nodes: int, parts: int
 ) -> tuple[Array, Array, Array, Array, int]:
+    """Pairs in the order of their end of higher degree, cut into parts of equal work."""
     hub, low = np.empty_like(src), np.empty_like(src)
     start = np.zeros(num_nodes + 1, np.int64)
     for k in range(src.size):
@@ -82,81 +74,106 @@ def _plan(
     return hub, low, order, bounds, work[src.size]
 
 
+# Kernels take every array by itself and keep their loops whole: with tuples of arrays, or a helper
+# that is called for each pair, numba takes up to twice as long on short rows.
+
+
 @jit
-def _set_marks(graph: _Graph, i: int, mark: Array, value: int) -> None:
-    if graph.keep.size:
-        for e in range(graph.ptr[i], graph.ptr[i + 1]):
-            mark[graph.col[e]] = value & graph.keep[e]
+def _set_marks(ptr: Array, col: Array, keep: Array, i: int, mark: Array, value: int) -> None:
+    if keep.size:
+        for e in range(ptr[i], ptr[i + 1]):
+            mark[col[e]] = value & keep[e]
     else:
-        for e in range(graph.ptr[i], graph.ptr[i + 1]):
-            mark[graph.col[e]] = value
+        for e in range(ptr[i], ptr[i + 1]):
+            mark[col[e]] = value
 
 
 @jit
-def _turn(graph: _Graph, last: int, hub: int, mark: Array) -> int:
-    """Mark the row of `hub` in place of that of the last one (-1: none)."""
-    if hub != last:
-        if last >= 0:
-            _set_marks(graph, last, mark, 0)
-        _set_marks(graph, hub, mark, 1)
-    return hub
-
-
-@jit
-def _probe(graph: _Graph, j: int, mark: Array, found: Array) -> int:
+def _probe(ptr: Array, col: Array, keep: Array, j: int, mark: Array, found: Array) -> int:
     """Write the marked neighbours of `j` to `found`, and return how many there are."""
     at = 0
-    if graph.keep.size:
-        for e in range(graph.ptr[j], graph.ptr[j + 1]):
-            found[at] = graph.col[e]
-            at += nb.int64(mark[graph.col[e]] & graph.keep[e])
+    if keep.size:
+        for e in range(ptr[j], ptr[j + 1]):
+            found[at] = col[e]
+            at += nb.int64(mark[col[e]] & keep[e])
     else:
-        for e in range(graph.ptr[j], graph.ptr[j + 1]):
-            found[at] = graph.col[e]
-            at += nb.int64(mark[graph.col[e]])
+        for e in range(ptr[j], ptr[j + 1]):
+            found[at] = col[e]
+            at += nb.int64(mark[col[e]])
     return at
 
 
 @jit
-def _scratch(graph: _Graph, groups: _Groups, p: int) -> tuple[Array, Array]:
-    """No marks, and room for what any pair of part `p` shares."""
+def _room(ptr: Array, low: Array, order: Array, first: int, last: int) -> int:
+    """As many places as any of some pairs can fill."""
     longest = 0
-    for n in range(groups.bounds[p], groups.bounds[p + 1]):
-        j = groups.low[groups.order[n]]
-        longest = max(longest, graph.ptr[j + 1] - graph.ptr[j])
-    return np.zeros(graph.num_nodes, np.uint8), np.empty(longest + 1, np.int32)
+    for n in range(first, last):
+        j = low[order[n]]
+        longest = max(longest, ptr[j + 1] - ptr[j])
+    return longest + 1
 
 
 @jit
-def _count_probe(first: int, final: int, graph: _Graph, groups: _Groups, out: Array) -> None:
+def _count_probe(
+    first: int,
+    final: int,
+    ptr: Array,
+    col: Array,
+    keep: Array,
+    num_nodes: int,
+    hub: Array,
+    low: Array,
+    order: Array,
+    bounds: Array,
+    out: Array,
+) -> None:
     for p in range(first, final):
-        mark, last = np.zeros(graph.num_nodes, np.uint8), -1
-        for n in range(groups.bounds[p], groups.bounds[p + 1]):
-            k = groups.order[n]
-            last = _turn(graph, last, groups.hub[k], mark)
-            j, total = groups.low[k], 0
-            if graph.keep.size:
-                for e in range(graph.ptr[j], graph.ptr[j + 1]):
-                    total += nb.int64(mark[graph.col[e]] & graph.keep[e])
+        mark, last = np.zeros(num_nodes, np.uint8), -1
+        for n in range(bounds[p], bounds[p + 1]):
+            k = order[n]
+            if hub[k] != last:
+                if last >= 0:
+                    _set_marks(ptr, col, keep, last, mark, 0)
+                last = hub[k]
+                _set_marks(ptr, col, keep, last, mark, 1)
+            j, total = low[k], 0
+            if keep.size:
+                for e in range(ptr[j], ptr[j + 1]):
+                    total += nb.int64(mark[col[e]] & keep[e])
             else:
-                for e in range(graph.ptr[j], graph.ptr[j + 1]):
-                    total += nb.int64(mark[graph.col[e]])
+                for e in range(ptr[j], ptr[j + 1]):
+                    total += nb.int64(mark[col[e]])
             out[k] = total
 
 
 @jit
 def _fill_overlap(
-    first: int, final: int, graph: _Graph, groups: _Groups, start: Array, out: Array
+    first: int,
+    final: int,
+    ptr: Array,
+    col: Array,
+    keep: Array,
+    num_nodes: int,
+    hub: Array,
+    low: Array,
+    order: Array,
+    bounds: Array,
+    start: Array,
+    out: Array,
 ) -> None:
     for p in range(first, final):
-        mark, found = _scratch(graph, groups, p)
-        last = -1
-        for n in range(groups.bounds[p], groups.bounds[p + 1]):
-            k = groups.order[n]
+        mark, last = np.zeros(num_nodes, np.uint8), -1
+        found = np.empty(_room(ptr, low, order, bounds[p], bounds[p + 1]), np.int32)
+        for n in range(bounds[p], bounds[p + 1]):
+            k = order[n]
             if start[k + 1] == start[k]:
                 continue
-            last = _turn(graph, last, groups.hub[k], mark)
-            _probe(graph, groups.low[k], mark, found)
+            if hub[k] != last:
+                if last >= 0:
+                    _set_marks(ptr, col, keep, last, mark, 0)
+                last = hub[k]
+                _set_marks(ptr, col, keep, last, mark, 1)
+            _probe(ptr, col, keep, low[k], mark, found)
             for t in range(start[k + 1] - start[k]):
                 out[start[k] + t] = found[t]
 
@@ -165,25 +182,35 @@ def _fill_overlap(
 def _fill_difference(
     first: int,
     final: int,
-    graph: _Graph,
-    groups: _Groups,
+    ptr: Array,
+    col: Array,
+    keep: Array,
+    num_nodes: int,
+    hub: Array,
+    low: Array,
+    order: Array,
+    bounds: Array,
     src: Array,
     start_i: Array,
     out_i: Array,
     start_j: Array,
     out_j: Array,
 ) -> None:
-    ptr, col, keep = graph.ptr, graph.col, graph.keep
     for p in range(first, final):
-        mark, last = np.zeros(graph.num_nodes, np.uint8), -1
-        for n in range(groups.bounds[p], groups.bounds[p + 1]):
-            k = groups.order[n]
-            last = _turn(graph, last, groups.hub[k], mark)
+        mark, last = np.zeros(num_nodes, np.uint8), -1
+        for n in range(bounds[p], bounds[p + 1]):
+            k = order[n]
+            if hub[k] != last:
+                if last >= 0:
+                    _set_marks(ptr, col, keep, last, mark, 0)
+                last = hub[k]
+                _set_marks(ptr, col, keep, last, mark, 1)
+            j = low[k]
             if src[k] == last:
                 at_hub, at_low, to_hub, to_low = start_i[k], start_j[k], out_i, out_j
             else:
                 at_hub, at_low, to_hub, to_low = start_j[k], start_i[k], out_j, out_i
-            for e in range(ptr[groups.low[k]], ptr[groups.low[k] + 1]):
+            for e in range(ptr[j], ptr[j + 1]):
                 if keep.size == 0 or keep[e]:
                     if mark[col[e]] == 0:
                         to_low[at_low] = col[e]
@@ -200,12 +227,12 @@ def _fill_difference(
 
 
 @jit
-def _pack(first: int, final: int, graph: _Graph, out: Array) -> None:
+def _pack(first: int, final: int, ptr: Array, col: Array, keep: Array, out: Array) -> None:
     for i in range(first, final):
         out[i] = 0
-        for e in range(graph.ptr[i], graph.ptr[i + 1]):
-            bit = np.uint64(1) if graph.keep.size == 0 else np.uint64(graph.keep[e])
-            out[i, graph.col[e] >> 6] |= bit << np.uint64(graph.col[e] & 63)
+        for e in range(ptr[i], ptr[i + 1]):
+            bit = np.uint64(1) if keep.size == 0 else np.uint64(keep[e])
+            out[i, col[e] >> 6] |= bit << np.uint64(col[e] & 63)
 
 
 @nb.extending.intrinsic
@@ -230,29 +257,45 @@ def _count_bits(first: int, final: int, bits: Array, src: Array, dst: Array, out
 
 @jit
 def _sum_probe(
-    first: int, final: int, graph: _Graph, groups: _Groups, x: Array, out: Array
+    first: int,
+    final: int,
+    ptr: Array,
+    col: Array,
+    keep: Array,
+    num_nodes: int,
+    hub: Array,
+    low: Array,
+    order: Array,
+    bounds: Array,
+    x: Array,
+    out: Array,
 ) -> None:
     for p in range(first, final):
-        mark, found = _scratch(graph, groups, p)
-        last = -1
-        for n in range(groups.bounds[p], groups.bounds[p + 1]):
-            k = groups.order[n]
-            last = _turn(graph, last, groups.hub[k], mark)
-            count = _probe(graph, groups.low[k], mark, found)
-            _add_rows(x, found[:count], out[k])
+        mark, last = np.zeros(num_nodes, np.uint8), -1
+        found = np.empty(_room(ptr, low, order, bounds[p], bounds[p + 1]), np.int32)
+        for n in range(bounds[p], bounds[p + 1]):
+            k = order[n]
+            if hub[k] != last:
+                if last >= 0:
+                    _set_marks(ptr, col, keep, last, mark, 0)
+                last = hub[k]
+                _set_marks(ptr, col, keep, last, mark, 1)
+            count = _probe(ptr, col, keep, low[k], mark, found)
+            _add_rows(x, found, count, out, k)
 
 
 @jit
-def _add_rows(x: Array, index: Array, row: Array) -> None:
-    """Set `row` to the sum of `x[index]`, four rows at a time to save stores."""
+def _add_rows(x: Array, index: Array, count: int, out: Array, k: int) -> None:
+    """Set `out[k]` to the sum of `x[index[:count]]`, four rows at a time to save stores."""
+    row = out[k]
     row[:] = 0
     t = 0
-    while t + 4 <= index.size:
+    while t + 4 <= count:
         a, b, c, d = x[index[t]], x[index[t + 1]], x[index[t + 2]], x[index[t + 3]]
         for f in range(row.size):
             row[f] += (a[f] + b[f]) + (c[f] + d[f])
         t += 4
-    while t < index.size:
+    while t < count:
         a = x[index[t]]
         for f in range(row.size):
             row[f] += a[f]
@@ -269,13 +312,13 @@ class _Plan:
         self.src, self.dst = src.contiguous().numpy(), dst.contiguous().numpy()
         self.parts = threads_for(64 * self.src.size)
         rows = ptr.numel() - 1
-        *groups, work = _plan(self.graph.ptr, self.src, self.dst, rows, self.parts)
-        self.groups, self.work = _Groups(*groups), int(work)
+        *self.groups, work = _plan(self.graph.ptr, self.src, self.dst, rows, self.parts)
+        self.work = int(work)
 
     def run(self, kernel: Callable[..., Any], *args: Array) -> None:
         """Call a kernel on every part."""
         work = self.work if self.parts == 1 else 1 << 62
-        share(kernel, self.parts, work, self.graph, self.groups, *args)
+        share(kernel, self.parts, work, *self.graph, *self.groups, *args)
 
     def count(self) -> Tensor:
         """Number of common neighbours of each pair."""
@@ -285,7 +328,7 @@ class _Plan:
         fits = rows * words * 8 <= _BITSET_BYTES
         if fits and packing + self.src.size * words * _WORD < self.work * _PROBE:
             bits = np.empty((rows, words), np.uint64)
-            share(_pack, rows, self.graph.col.size, self.graph, bits)
+            share(_pack, rows, self.graph.col.size, *self.graph[:3], bits)
             work = self.src.size * words
             share(_count_bits, self.src.size, work, bits, self.src, self.dst, out.numpy())
         else:
@@ -323,7 +366,7 @@ def difference(
     """See `graphlearn.ops.difference`."""
     plan = _Plan(ptr, col, keep, src, dst, num_cols)
     shared = plan.count()
-    degree = torch.from_numpy(_degrees(plan.graph.ptr, plan.graph.keep))
+    degree = _degree(ptr, keep)
     start_i, start_j = _pointers(degree[src] - shared), _pointers(degree[dst] - shared)
     out_i = torch.empty(int(start_i[-1]), dtype=torch.int32)
     out_j = torch.empty(int(start_j[-1]), dtype=torch.int32)
@@ -332,18 +375,9 @@ def difference(
     return start_i, out_i, start_j, out_j
 
 
-@jit
-def _degrees(ptr: Array, keep: Array) -> Array:
-    out = np.empty(ptr.size - 1, np.int64)
-    for i in range(ptr.size - 1):
-        if keep.size:
-            total = 0
-            for e in range(ptr[i], ptr[i + 1]):
-                total += nb.int64(keep[e])
-            out[i] = total
-        else:
-            out[i] = ptr[i + 1] - ptr[i]
-    return out
+def _degree(ptr: Tensor, keep: Tensor | None) -> Tensor:
+    """Number of kept entries of each row."""
+    return ptr.diff() if keep is None else _pointers(keep)[ptr].diff()
 
 
 def overlap_sum(

@@ -500,9 +500,11 @@ def test_trackers_are_shown_every_epoch(tmp_path, monkeypatch):
 
 
 SLOW = """
-import os, sys, time
+import os, signal, sys, time
 import toy_tasks
 from graphlearn.train import Trainer
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 
 class Streaming(toy_tasks.Streaming):
     steps = 0

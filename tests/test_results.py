@@ -38,8 +38,8 @@ def test_common_neighbours_on_cora(seed, data_root):
     assert 100 * found["hits@100"] == pytest.approx(CORA[seed], abs=0.01)
 
 
-def test_ncn_on_cora_is_within_two_points_of_the_published_code(data_root, monkeypatch):
+def test_ncn_on_cora_is_within_two_points_of_the_documented_run(data_root, monkeypatch):
     monkeypatch.setenv("GRAPHLEARN_DATA", str(data_root))
     task, _ = make(resolved(gl.find("ncn", "Cora"), 0))
     result = gl.Trainer(progress=False).fit(task)
-    assert 100 * result.test["hits@100"] == pytest.approx(91.66, abs=2)
+    assert 100 * result.test["hits@100"] == pytest.approx(91.37, abs=2)

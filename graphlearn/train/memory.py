@@ -12,8 +12,8 @@ def keep_memory() -> bool:
     """Keep freed memory in the process, so that the next step finds its pages in place.
 
     By default glibc returns every large tensor to the system and asks for it again, and the kernel
-    zeroes each page anew: a third to a half of a step on the CPU. The peak of a process stays the
-    same; only memory between steps is no longer given back.
+    zeroes each page anew, which takes a good part of a step on the CPU. The price is that memory
+    between steps is not given back.
 
     Returns:
         Whether the C library took the setting; other systems than Linux with glibc do not.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from graphlearn.train.task import Split
 
-__all__ = ["Dataset", "Kind", "LinkSplit"]
+__all__ = ["Dataset", "EventSplit", "Kind", "LinkSplit"]
 
 Kind = Literal["node", "link", "graph", "events", "interactions", "segmentation", "detection"]
 
@@ -31,6 +31,24 @@ class LinkSplit:
 
 
 @dataclass(frozen=True)
+class EventSplit:
+    """The events of one split of a stream, as row numbers in order of time.
+
+    Args:
+        history: Events that a model has taken in when the pass begins.
+        events: Events that the pass visits; after each batch the model takes it in.
+        scored: Which of `events` are scored; None is all of them.
+        groups: Which of `events` belong to subsets that are reported apart (`new`: at least one
+            node is unknown from training).
+    """
+
+    history: Tensor
+    events: Tensor
+    scored: Tensor | None = None
+    groups: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set that any task of its kind can use.
 
@@ -39,10 +57,12 @@ class Dataset:
         kind: Which kind of task it is for.
         metric: The metric that its community reports, higher is better (`"hits@50"`).
         data: The PyG object. For links, `data.edge_index` holds the training edges only, both
-            directions, and `data.x` the node features: float (N, F), ids (N,), or absent.
-        splits: What each split holds; `LinkSplit` for links.
+            directions, and `data.x` the node features: float (N, F), ids (N,), or absent. For
+            events, a `TemporalData` in order of time.
+        splits: What each split holds; `LinkSplit` for links, `EventSplit` for events.
         facts: Sizes that models are built from: `num_nodes`, `in_channels` (0 where nodes carry
-            ids), `num_ids` (0 where nodes carry features), ...
+            ids), `num_ids` (0 where nodes carry features), ...; for events `num_events`,
+            `edge_dim`, `node_dim`, and of the training events `time_span` and the mean `time_gap`.
         names: Name of each node where the source has them.
     """
 

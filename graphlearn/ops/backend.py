@@ -60,6 +60,21 @@ class Kernels(Protocol):
 
     def pair_spread(self, x: Tensor, src: Tensor, dst: Tensor, grad: Tensor) -> Tensor: ...
 
+    def commit(
+        self, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, opp: Tensor, wide: Tensor,
+        batch_no: Tensor, src: Tensor, dst: Tensor, t: Tensor, event: Tensor, src_at: Tensor,
+        dst_at: Tensor, fresh: Tensor, own: Tensor, slots: list[int], quadratic: bool, seed: int,
+        below: int, blocks: bool, rand1: Tensor | None, rand2: Tensor | None,
+    ) -> None: ...  # fmt: skip
+
+    def join(
+        self, key: Tensor, ts: Tensor, pairs: Tensor, slots: list[int], quadratic: bool, seed: int
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def listing(
+        self, key: Tensor, pairs: Tensor, slots: list[int], quadratic: bool, seed: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
+
 
 def kernels(device: torch.device) -> Kernels | None:
     """The fast kernels of a device; None sends the caller to its reference.

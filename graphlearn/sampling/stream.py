@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
@@ -35,10 +34,6 @@ def windows(ids: Int[Tensor, " event"], size: int) -> Iterator[Int[Tensor, " bat
 
     Raises:
         ValueError: if `size` is not positive.
-
-    Example:
-        >>> list(windows(torch.tensor([3, 4, 7]), 2))
-        [tensor([3, 4]), tensor([7])]
     """
     if size < 1:
         raise ValueError(f"the batch size must be at least 1, got {size}")

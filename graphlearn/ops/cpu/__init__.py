@@ -1,6 +1,8 @@
 """CPU kernels of the ops, compiled by numba at their first call."""
 
+from graphlearn.ops.cpu.commit import commit
 from graphlearn.ops.cpu.dropout import dropout, rectify
+from graphlearn.ops.cpu.join import join, listing
 from graphlearn.ops.cpu.locate import locate
 from graphlearn.ops.cpu.norm import layer_norm_sums
 from graphlearn.ops.cpu.overlap import (
@@ -14,9 +16,12 @@ from graphlearn.ops.cpu.pairs import pair_product, pair_spread
 from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
 
 __all__ = [
+    "commit",
     "difference",
     "dropout",
+    "join",
     "layer_norm_sums",
+    "listing",
     "locate",
     "overlap",
     "overlap_count",

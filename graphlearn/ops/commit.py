@@ -1,0 +1,180 @@
+"""Writing a batch of events into the rows of an N-cache: in place, and without an order.
+
+Where several candidates of a batch want the same slot, the one with the largest rank wins, which
+is a maximum over integers; acceptance is decided by a hash of the rank. Hence every backend, and
+any number of threads, writes the same bits.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from graphlearn.ops.backend import kernels
+from graphlearn.ops.hashing import Hash, mixed, slots_of
+
+__all__ = ["Tables", "commit", "commit_reference"]
+
+
+class Tables(NamedTuple):
+    """The rows of an N-cache: hop 0 has one slot, the other hops follow side by side.
+
+    Shapes: `key` (N, M), `eid` and `ts` (N, 1 + M), `rep` (N, 1 + M, F), `opp` (N,), `wide` (N, D),
+    `batch_no` (); M is the number of slots of all hops from 1 on.
+    """
+
+    key: Tensor
+    eid: Tensor
+    ts: Tensor
+    rep: Tensor
+    opp: Tensor
+    wide: Tensor
+    batch_no: Tensor
+
+
+def commit(
+    tables: Tables,
+    events: Sequence[Tensor],
+    at: Sequence[Tensor],
+    fresh: Tensor,
+    own: Tensor,
+    *,
+    slots: Sequence[int],
+    hash: Hash,
+    seed: int,
+    below: int,
+    blocks: bool = False,
+    rand: Sequence[Tensor] = (),
+) -> None:
+    """Write the events of a batch, from values that were read before it.
+
+    Args:
+        tables: The cache; changed in place.
+        events: Source, destination, time and number of each event, (B,) each.
+        at: Row of `fresh` of each source and of each destination, (B,) each. Equal nodes have equal
+            rows.
+        fresh: Refreshed representations of the slots, (n, 1 + M, F).
+        own: Refreshed wide representations, (n, D).
+        slots: Slots of hop 1 and hop 2, or of fewer hops.
+        hash: Function that places keys.
+        seed: Seed of the cache.
+        below: A candidate replaces another key if its random word is smaller, see `accept_below`.
+        blocks: Rank all sources before all destinations, instead of event by event.
+        rand: Numbers that stand in for the random words, one tensor for each hop from 1 on, by rank
+            (with ranks of empty slots included); smaller than alpha is accepted.
+    """
+    given = [*rand, None, None]
+    _commit(
+        *tables, *events, *at, fresh, own, list(slots), hash == "quadratic", seed, below, blocks,
+        given[0], given[1],
+    )  # fmt: skip
+
+
+class _Rows(NamedTuple):
+    """The two directions of every event, by rank."""
+
+    owner: Tensor
+    other: Tensor
+    owner_at: Tensor
+    other_at: Tensor
+    t: Tensor
+    event: Tensor
+
+
+def commit_reference(
+    key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, opp: Tensor, wide: Tensor, batch_no: Tensor,
+    src: Tensor, dst: Tensor, t: Tensor, event: Tensor, src_at: Tensor, dst_at: Tensor,
+    fresh: Tensor, own: Tensor, slots: list[int], quadratic: bool, seed: int, below: int,
+    blocks: bool, rand1: Tensor | None, rand2: Tensor | None,
+) -> None:  # fmt: skip
+    """The specification, vectorised: hop 2, hop 1, hop 0, each read before it is written."""
+    hash: Hash = "quadratic" if quadratic else "mix"
+
+    def both(first: Tensor, second: Tensor) -> Tensor:
+        return torch.cat([first, second]) if blocks else torch.stack([first, second], 1).view(-1)
+
+    rows = _Rows(
+        both(src, dst), both(dst, src), both(src_at, dst_at), both(dst_at, src_at),
+        both(t, t), both(event, event),
+    )  # fmt: skip
+    count, rank = len(fresh), torch.arange(2 * len(src), device=src.device)
+
+    def winners(
+        hop: int, owner: Tensor, at: Tensor, wanted: Tensor, position: Tensor, rand: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Which candidates are written, and the slot of each."""
+        size, first = slots[hop - 1], sum(slots[: hop - 1])
+        place = slots_of(wanted, size, hop=hop, seed=seed, hash=hash)
+        occupant = key[owner, first + place].long()
+        free = (occupant == -1) | (occupant == wanted)
+        if rand is None:
+            lucky = mixed(position, batch_no, hop=hop, seed=seed) < below
+        else:
+            lucky = rand[position].double() < below / 2**32
+        taken = (wanted >= 0) & (free | lucky)
+        flat = at * size + place
+        largest = torch.full((count * size,), -1, device=key.device, dtype=torch.long)
+        largest.scatter_reduce_(0, flat, torch.where(taken, position, -1), "amax")
+        return taken & (largest[flat] == position), place
+
+    if len(slots) == 2:
+        wide_of = slots[0]
+        wanted = key[rows.other, :wide_of].long().view(-1)
+        owner, at, source, source_at = (
+            part.repeat_interleave(wide_of)
+            for part in (rows.owner, rows.owner_at, rows.other, rows.other_at)
+        )
+        position = torch.arange(len(wanted), device=key.device)
+        column = 1 + position % wide_of
+        win, place = winners(2, owner, at, wanted, position, rand2)
+        owner, place, source, source_at, column = (
+            part[win] for part in (owner, place, source, source_at, column)
+        )
+        key[owner, wide_of + place] = wanted[win].to(key.dtype)
+        eid[owner, 1 + wide_of + place] = eid[source, column]
+        ts[owner, 1 + wide_of + place] = ts[source, column]
+        rep[owner, 1 + wide_of + place] = fresh[source_at, column].to(rep.dtype)
+    if slots:
+        win, place = winners(1, rows.owner, rows.owner_at, rows.other, rank, rand1)
+        owner, place, other, at = (
+            part[win] for part in (rows.owner, place, rows.other, rows.owner_at)
+        )
+        known = key[owner, place] == other
+        key[owner, place] = other.to(key.dtype)
+        eid[owner, 1 + place] = rows.event[win].to(eid.dtype)
+        ts[owner, 1 + place] = rows.t[win].to(ts.dtype)
+        kept = torch.where(known[:, None], fresh[at, 1 + place], 0.0)
+        rep[owner, 1 + place] = kept.to(rep.dtype)
+    last = torch.full((count,), -1, device=key.device, dtype=torch.long)
+    last.scatter_reduce_(0, rows.owner_at, rank, "amax")
+    win = last[rows.owner_at] == rank
+    owner, at = rows.owner[win], rows.owner_at[win]
+    eid[owner, 0] = rows.event[win].to(eid.dtype)
+    ts[owner, 0] = rows.t[win].to(ts.dtype)
+    rep[owner, 0] = fresh[at, 0].to(rep.dtype)
+    opp[owner] = rows.other[win].to(opp.dtype)
+    wide[owner] = own[at].to(wide.dtype)
+    batch_no += 1
+
+
+_STATE = ("key", "eid", "ts", "rep", "opp", "wide", "batch_no")
+
+
+@torch.library.custom_op("graphlearn::commit", mutates_args=_STATE)
+def _commit(
+    key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, opp: Tensor, wide: Tensor, batch_no: Tensor,
+    src: Tensor, dst: Tensor, t: Tensor, event: Tensor, src_at: Tensor, dst_at: Tensor,
+    fresh: Tensor, own: Tensor, slots: list[int], quadratic: bool, seed: int, below: int,
+    blocks: bool, rand1: Tensor | None, rand2: Tensor | None,
+) -> None:  # fmt: skip
+    fast = kernels(key.device)
+    (fast.commit if fast else commit_reference)(
+        key, eid, ts, rep, opp, wide, batch_no, src, dst, t, event, src_at, dst_at, fresh, own,
+        slots, quadratic, seed, below, blocks, rand1, rand2,
+    )  # fmt: skip
+
+
+@_commit.register_fake
+def _(*args: object) -> None:
+    """Nothing is returned."""

@@ -1,11 +1,11 @@
 """One tiny data set of each kind."""
 
 import torch
-from torch_geometric.data import Data
+from torch_geometric.data import Data, TemporalData
 
-from graphlearn.data.dataset import Dataset, LinkSplit
+from graphlearn.data.dataset import Dataset, EventSplit, LinkSplit
 
-__all__ = ["link_dataset", "ring_of_cliques"]
+__all__ = ["event_dataset", "link_dataset", "ring_of_cliques"]
 
 
 def ring_of_cliques(cliques: int = 8, size: int = 6) -> torch.Tensor:
@@ -50,4 +50,58 @@ def link_dataset(
             "num_ids": 0 if features else nodes,
         },
         names=[f"node{i}" for i in range(nodes)],
+    )
+
+
+def event_dataset(
+    name: str = "toy-events",
+    num_events: int = 300,
+    num_nodes: int = 30,
+    edge_dim: int = 0,
+    node_dim: int = 0,
+    seed: int = 0,
+) -> Dataset:
+    """A stream of nodes that mostly meet one of two partners, split by time at 70 and 85 percent.
+
+    The last three nodes are absent from training. Some events fall on the same time, some are of
+    a node with itself.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda high: torch.randint(high, (num_events,), generator=generator)  # noqa: E731
+    row = torch.arange(num_events)
+    known = torch.where(row < 0.7 * num_events, num_nodes - 3, num_nodes)
+    src = draw(10_000) % known
+    dst = (src + torch.where(draw(2) == 0, 1, 5)) % known
+    dst = torch.where(draw(10) == 0, draw(10_000) % known, dst)
+    t = draw(7).cumsum(0) + 1_000_000_000
+    cuts = t.double().quantile(torch.tensor([0.7, 0.85], dtype=torch.double))
+    train, valid, test = row[t <= cuts[0]], row[(t > cuts[0]) & (t <= cuts[1])], row[t > cuts[1]]
+    old = torch.zeros(num_nodes, dtype=torch.bool)
+    old[torch.cat([src[train], dst[train]])] = True
+    data = TemporalData(src=src, dst=dst, t=t)
+    if edge_dim:
+        data.msg = torch.randn(num_events, edge_dim, generator=generator)
+    if node_dim:
+        data.x = torch.randn(num_nodes, node_dim, generator=generator)
+    span = float(t[train[-1]] - t[0])
+
+    def split(events: torch.Tensor) -> EventSplit:
+        new = ~(old[src[events]] & old[dst[events]])
+        return EventSplit(row[: int(events[0])], events, groups={"new": new})
+
+    return Dataset(
+        name=name,
+        kind="events",
+        metric="ap",
+        data=data,
+        splits={"train": EventSplit(row[:0], train), "valid": split(valid), "test": split(test)},
+        facts={
+            "num_nodes": num_nodes,
+            "num_events": num_events,
+            "edge_dim": edge_dim,
+            "node_dim": node_dim,
+            "time_gap": span / len(train),
+            "time_span": span,
+        },
+        names=[f"node{i}" for i in range(num_nodes)],
     )

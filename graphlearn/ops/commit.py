@@ -64,8 +64,11 @@ def commit(
         rand: Numbers that stand in for the random words, one tensor for each hop from 1 on, by rank
             (with ranks of empty slots included); smaller than alpha is accepted.
     """
+    fast = kernels(tables.key.device)
     given = [*rand, None, None]
-    _commit(
+    # No operator of torch's dispatcher: nothing here is differentiated or traced, and a call with
+    # so many tensors that change would cost several times the kernel.
+    (fast.commit if fast else commit_reference)(
         *tables, *events, *at, fresh, own, list(slots), hash == "quadratic", seed, below, blocks,
         given[0], given[1],
     )  # fmt: skip
@@ -156,25 +159,3 @@ def commit_reference(
     opp[owner] = rows.other[win].to(opp.dtype)
     wide[owner] = own[at].to(wide.dtype)
     batch_no += 1
-
-
-_STATE = ("key", "eid", "ts", "rep", "opp", "wide", "batch_no")
-
-
-@torch.library.custom_op("graphlearn::commit", mutates_args=_STATE)
-def _commit(
-    key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, opp: Tensor, wide: Tensor, batch_no: Tensor,
-    src: Tensor, dst: Tensor, t: Tensor, event: Tensor, src_at: Tensor, dst_at: Tensor,
-    fresh: Tensor, own: Tensor, slots: list[int], quadratic: bool, seed: int, below: int,
-    blocks: bool, rand1: Tensor | None, rand2: Tensor | None,
-) -> None:  # fmt: skip
-    fast = kernels(key.device)
-    (fast.commit if fast else commit_reference)(
-        key, eid, ts, rep, opp, wide, batch_no, src, dst, t, event, src_at, dst_at, fresh, own,
-        slots, quadratic, seed, below, blocks, rand1, rand2,
-    )  # fmt: skip
-
-
-@_commit.register_fake
-def _(*args: object) -> None:
-    """Nothing is returned."""

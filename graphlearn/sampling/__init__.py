@@ -1,7 +1,24 @@
-"""What is drawn from a graph: batches, pairs without an edge, candidates for new links."""
+"""What is drawn from a graph or stream: batches, negatives, candidates for new links."""
 
 from graphlearn.sampling.batches import fold, index_batches
 from graphlearn.sampling.candidates import all_pairs, two_hop_pairs
+from graphlearn.sampling.events import (
+    OneVsMany,
+    PastPairs,
+    destinations,
+    random_destinations,
+)
 from graphlearn.sampling.negatives import corrupt, uniform
 
-__all__ = ["all_pairs", "corrupt", "fold", "index_batches", "two_hop_pairs", "uniform"]
+__all__ = [
+    "OneVsMany",
+    "PastPairs",
+    "all_pairs",
+    "corrupt",
+    "destinations",
+    "fold",
+    "index_batches",
+    "random_destinations",
+    "two_hop_pairs",
+    "uniform",
+]

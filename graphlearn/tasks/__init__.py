@@ -5,8 +5,15 @@ from typing import TYPE_CHECKING
 from graphlearn.extras import lazy
 
 if TYPE_CHECKING:
+    from graphlearn.tasks.events import EventPrediction as EventPrediction
     from graphlearn.tasks.link import LinkPrediction as LinkPrediction
 
-__all__ = ["LinkPrediction"]
+__all__ = ["EventPrediction", "LinkPrediction"]
 
-__getattr__, __dir__ = lazy(__name__, {"LinkPrediction": "graphlearn.tasks.link:LinkPrediction"})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "EventPrediction": "graphlearn.tasks.events:EventPrediction",
+        "LinkPrediction": "graphlearn.tasks.link:LinkPrediction",
+    },
+)

@@ -13,6 +13,7 @@ from graphlearn.ops.cpu.overlap import (
     overlap_sum,
 )
 from graphlearn.ops.cpu.pairs import pair_product, pair_spread
+from graphlearn.ops.cpu.refresh import refresh, refresh_grad
 from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
 
 __all__ = [
@@ -34,4 +35,6 @@ __all__ = [
     "propagate_max",
     "propagate_spread",
     "rectify",
+    "refresh",
+    "refresh_grad",
 ]

@@ -23,19 +23,23 @@ __all__ = ["Array", "bytes_of", "jit", "share", "threads_for"]
 
 Array: TypeAlias = NDArray[Any]  # what a kernel works on; numba compiles it for each kind
 
-_compile = nb.njit(cache=True, nogil=True, boundscheck=False)
+_OPTIONS = {"cache": True, "nogil": True, "boundscheck": False}
+_FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums and products in any order, NaN kept
 
 _WORTH = 1 << 17  # elementary steps below which a second thread costs more than it saves
 
 
-def jit(kernel: Callable[..., Any]) -> Callable[..., Any]:
+def jit(kernel: Callable[..., Any], *, fast: bool = False) -> Callable[..., Any]:
     """Compile a kernel at its first call, and keep the result on disk.
 
     Args:
         kernel: Function on arrays and numbers; a wrapper that checks its annotations is taken off.
+        fast: Let sums and quotients be vectorised: the order of a sum then depends on the processor
+            (not on threads), and a division by zero gives infinity instead of an exception.
     """
+    options = {"fastmath": _FAST, "error_model": "numpy"} if fast else {}
     # Tests wrap every function in shape checks, which numba can neither compile nor cache.
-    compiled: Callable[..., Any] = _compile(inspect.unwrap(kernel))
+    compiled: Callable[..., Any] = nb.njit(**_OPTIONS, **options)(inspect.unwrap(kernel))
     return compiled
 
 

@@ -1,0 +1,157 @@
+r"""Refreshing the slots of an N-cache: what happened since a key was written, by a small GRU.
+
+For the slot of key w with last event (e, t) and stored representation z, read at time T,
+
+.. math:: \hat z = \mathrm{GRU}(W [S_w ; x_e ; \cos(\omega \tau + \phi)], z),
+
+with :math:`\tau = T - t`, or :math:`\tau = t` in absolute time. Empty slots give zero. Nothing flows
+back into the state (S, z): gradients go to the weights alone.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from graphlearn.ops.backend import Context, check_ids, kernels
+from graphlearn.ops.commit import Tables
+
+__all__ = ["Weights", "phases", "refresh", "refresh_reference"]
+
+
+class Weights(NamedTuple):
+    """Parameters of the refresh; gates in the order reset, update, new, as in torch's GRUCell.
+
+    Shapes: `inner` (F, D + E + T) for wide representation, event features and time; `w_in` and
+    `w_hid` (3F, F); `b_in` and `b_hid` (3F,); `omega` and `phi` (T,).
+    """
+
+    inner: Tensor
+    w_in: Tensor
+    w_hid: Tensor
+    b_in: Tensor
+    b_hid: Tensor
+    omega: Tensor
+    phi: Tensor
+
+
+def refresh(
+    nodes: Int[Tensor, " row"],
+    now: Tensor,
+    tables: Tables,
+    edge: Float[Tensor, "event width"],
+    weights: Weights,
+    *,
+    absolute: bool = False,
+) -> Float[Tensor, "row slot chan"]:
+    """Refreshed representations of all slots of some nodes, hop 0 first; zero where empty.
+
+    Args:
+        nodes: Whose slots.
+        now: When they are read, ().
+        tables: The cache.
+        edge: Features of all events.
+        weights: Parameters.
+        absolute: Encode the time of the event instead of the time since then.
+    """
+    check_ids(tables.key.shape[0], nodes)
+    out: Tensor = _refresh(
+        nodes, now.double(), tables.key, tables.eid, tables.ts, tables.rep, tables.wide, edge,
+        *weights, absolute,
+    )  # fmt: skip
+    return out
+
+
+def phases(tau: Tensor, omega: Tensor, phi: Tensor) -> Tensor:
+    """The time encoding, whose argument needs 64 bits: seconds may count in billions.
+
+    Args:
+        tau: Times (...), float64.
+        omega: Frequencies (T,), per unit of time.
+        phi: Phases (T,).
+    """
+    return torch.cos(tau[..., None] * omega.double() + phi.double()).float()
+
+
+def refresh_reference(
+    nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, wide: Tensor,
+    edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor, b_hid: Tensor,
+    omega: Tensor, phi: Tensor, absolute: bool,
+) -> Tensor:  # fmt: skip
+    """The specification, in torch; differentiable."""
+    keys = torch.cat([nodes[:, None], key[nodes].long()], 1)
+    numbers, when = eid[nodes].long(), ts[nodes]
+    held = torch.cat([numbers[:, :1] >= 0, key[nodes] >= 0], 1)
+    parts = [wide[keys.clamp(min=0)]]
+    if edge.shape[1]:
+        parts.append(edge[numbers.clamp(min=0)])
+    parts.append(phases(when if absolute else now - when, omega, phi))
+    p = torch.cat(parts, -1) @ inner.T
+    z = rep[nodes].float()
+    reset_in, update_in, new_in = (p @ w_in.T + b_in).chunk(3, -1)
+    reset_hid, update_hid, new_hid = (z @ w_hid.T + b_hid).chunk(3, -1)
+    reset = torch.sigmoid(reset_in + reset_hid)
+    update = torch.sigmoid(update_in + update_hid)
+    new = torch.tanh(new_in + reset * new_hid)
+    return torch.where(held[..., None], new + update * (z - new), 0.0)
+
+
+@torch.library.custom_op("graphlearn::refresh", mutates_args=())
+def _refresh(
+    nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, wide: Tensor,
+    edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor, b_hid: Tensor,
+    omega: Tensor, phi: Tensor, absolute: bool,
+) -> Tensor:  # fmt: skip
+    fast = kernels(key.device)
+    return (fast.refresh if fast else refresh_reference)(
+        nodes, now, key, eid, ts, rep, wide, edge, inner, w_in, w_hid, b_in, b_hid, omega, phi,
+        absolute,
+    )  # fmt: skip
+
+
+@_refresh.register_fake
+def _(
+    nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, *rest: object
+) -> Tensor:
+    return inner_like(rep, nodes)
+
+
+def inner_like(rep: Tensor, nodes: Tensor) -> Tensor:
+    """An empty result."""
+    return rep.new_empty(len(nodes), *rep.shape[1:], dtype=torch.float32)
+
+
+@torch.library.custom_op("graphlearn::refresh_grad", mutates_args=())
+def _gradients(
+    grad: Tensor, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor,
+    wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor,
+    b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
+) -> list[Tensor]:  # fmt: skip
+    fast = kernels(key.device)
+    given = (nodes, now, key, eid, ts, rep, wide, edge)
+    weights = (inner, w_in, w_hid, b_in, b_hid, omega, phi)
+    if fast is None:
+        with torch.enable_grad():
+            leaves = [w.detach().requires_grad_() for w in weights]
+            out = refresh_reference(*given, *leaves, absolute)
+            return list(torch.autograd.grad(out, leaves, grad))
+    return list(fast.refresh_grad(grad, *given, *weights, absolute))
+
+
+@_gradients.register_fake
+def _(grad: Tensor, *rest: Tensor) -> list[Tensor]:
+    return [torch.empty_like(weight) for weight in rest[8:15]]
+
+
+def _save(ctx: Context, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    *tensors, ctx.absolute = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    found = _gradients(grad.contiguous(), *ctx.saved_tensors, ctx.absolute)
+    return (*[None] * 8, *found, None)
+
+
+_refresh.register_autograd(_backward, setup_context=_save)

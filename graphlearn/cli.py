@@ -150,13 +150,15 @@ def _predict(words: Sequence[str]) -> int:
     options = parse(Predict, words, "predict")
     if options.top < 1:
         raise ValueError(f"--top must be at least 1, got {options.top}")
-    if options.input and options.nodes:
-        raise ValueError("--input scores given pairs, --nodes finds new ones; choose one of them")
+    if options.input and (options.node or options.nodes):
+        flag = "--node" if options.node else "--nodes"
+        raise ValueError(f"--input scores given pairs, {flag} finds new ones; choose one of them")
     rows = gl.predict.answer(
         options.run,
         options.input,
         top=options.top,
         nodes=options.nodes,
+        named=options.node,
         exhaustive=options.exhaustive,
         device=options.device,
     )

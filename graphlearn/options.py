@@ -92,15 +92,17 @@ class Eval:
 
 @dataclass(frozen=True)
 class Predict:
-    """Score given pairs, or find the strongest missing links.
+    """Score given pairs, or find the strongest missing links, or who meets whom next in a stream.
 
     Args:
         run: Folder of one run, such as runs/ncnc/stdlib/0.
         input: File of pairs to score: two columns of names or ids.
         output: Write the answer there as CSV instead of showing it.
-        top: How many missing links to find, where no pairs are given.
-        nodes: File with one name or id per line: find links of these nodes only.
-        exhaustive: Consider all pairs that are not linked, not only those at distance two.
+        top: How many links to find, where no pairs are given.
+        node: Names or ids: find links of these nodes only, in a stream their next partners.
+        nodes: File with one name or id per line, to the same end.
+        exhaustive: Consider all pairs that are not linked, not only those at distance two; in a
+            stream, all nodes as destinations.
         device: auto, cpu, cuda, cuda:N or mps.
     """
 
@@ -108,6 +110,7 @@ class Predict:
     input: Path | None = None
     output: Path | None = None
     top: int = 20
+    node: tuple[str, ...] = ()
     nodes: Path | None = None
     exhaustive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     device: str = "auto"

@@ -1,6 +1,7 @@
 """What `graphlearn predict` reads and writes: node names, pairs, scores."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
@@ -55,7 +56,7 @@ class LinkTask(Protocol):
     def recommend(
         self, top: int, *, nodes: Int[Tensor, " node"] | None = None, exhaustive: bool = False
     ) -> tuple[Int[Tensor, "2 pair"], Float[Tensor, " pair"]]:
-        """The strongest missing links, best first, and their logits."""
+        """The strongest missing links or next events, best first, and their logits."""
 
 
 def answer(
@@ -64,23 +65,27 @@ def answer(
     *,
     top: int = 20,
     nodes: Path | None = None,
+    named: Sequence[str] = (),
     exhaustive: bool = False,
     device: str = "auto",
 ) -> list[Scored]:
-    """Scores of given pairs, or the strongest missing links.
+    """Scores of given pairs, or the strongest missing links, or the likeliest next events.
 
     Args:
         run: Folder of the run whose best weights score.
         pairs: File of the pairs to score, in whose order the answer is; without it, links are
             sought.
         top: How many links are sought at most.
-        nodes: File of the nodes whose links are sought; without it, of all.
-        exhaustive: Consider all pairs that are not linked, not only those at distance two.
+        nodes: File of the nodes whose links are sought; without any nodes, those of all.
+        named: Names or ids of further such nodes.
+        exhaustive: Consider all pairs that are not linked, not only those at distance two; in a
+            stream, all nodes as destinations.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
         FileNotFoundError: if a file or the run is missing.
-        ValueError: if a file is not valid, or the task of the run does not score pairs.
+        ValueError: if a file is not valid, a name is no node, or the task of the run does not
+            score pairs.
     """
     task, dataset = restore(run)
     if not hasattr(task, "recommend"):
@@ -92,7 +97,7 @@ def answer(
         ends = read_pairs(pairs, dataset)
         scores = link.predict(ends)
     else:
-        chosen = read_nodes(nodes, dataset) if nodes is not None else None
+        chosen = _chosen(nodes, named, dataset)
         ends, scores = link.recommend(top, nodes=chosen, exhaustive=exhaustive)
     order = scores.argsort(descending=True, stable=True)
     ranks = (order.argsort() + 1).tolist()
@@ -153,6 +158,15 @@ def read_pairs(path: Path, dataset: Dataset) -> Int[Tensor, "2 pair"]:
     if not pairs:
         raise ValueError(f"{path} holds no pairs; expected two columns, 'source,target'")
     return torch.tensor(pairs).T.contiguous()
+
+
+def _chosen(path: Path | None, named: Sequence[str], dataset: Dataset) -> Tensor | None:
+    """The nodes of a file and those that were named; None where there are neither."""
+    index = _index(dataset)
+    parts = [torch.tensor([_node(name, index, dataset, "--node") for name in named])]
+    parts += [read_nodes(path, dataset)] if path is not None else []
+    found = torch.cat([part.long() for part in parts])
+    return torch.unique(found) if len(found) else None
 
 
 def _index(dataset: Dataset) -> dict[str, int]:

@@ -15,7 +15,7 @@ from graphlearn.data.pairs import simple_pairs
 from graphlearn.data.splits import link_dataset, split_links
 from graphlearn.data.table import Table, cells, is_number, line_of, numbers, read_table
 
-__all__ = ["NodeTable", "read_edges", "read_features"]
+__all__ = ["NodeTable", "check_range", "number_nodes", "read_edges", "read_ends", "read_features"]
 
 _log = logging.getLogger(__name__)
 _KEYS = ("id", "name", "node", "node_id", "label")
@@ -62,8 +62,11 @@ def read_edges(
     """
     table = read_table(path)
     nodes = read_features(features) if features else None
-    ends = _read_ends(table)
-    ids, count, names = _number(table, ends, nodes, num_nodes)
+    width = len(table.header or next(cells(table), []))
+    if width > 2:
+        _log.warning("%s: ignored %d further columns", path, width - 2)
+    ends = read_ends(table, table.ends())
+    ids, count, names = number_nodes(table, ends, nodes, num_nodes)
     pairs = simple_pairs(torch.from_numpy(ids.T.copy()), count, source=path.name)
     splits = split_links(pairs, count, protocol=protocol, seed=seed, valid=valid, test=test)
     return link_dataset(
@@ -109,6 +112,74 @@ def read_features(path: Path) -> NodeTable:
     return NodeTable(torch.from_numpy(values), names)
 
 
+def read_ends(table: Table, columns: tuple[int, int]) -> _Ends:
+    """Both ends of every row (E, 2): numbers if they all are, else names.
+
+    Args:
+        table: The rows.
+        columns: Which columns hold the ends.
+
+    Raises:
+        ValueError: if an end is missing, or a word stands among numbers; names the line.
+    """
+    ids = numbers(table, list(columns), np.int64)
+    return _read_names(table, list(columns)) if ids is None else ids
+
+
+def number_nodes(
+    table: Table, ends: _Ends, nodes: NodeTable | None, num_nodes: int
+) -> tuple[_Ids, int, Sequence[str] | None]:
+    """Ids from 0, the number of nodes, and their names where they have some.
+
+    Args:
+        table: Where the ends come from.
+        ends: Numbers or names (E, 2), see `read_ends`.
+        nodes: Features of the nodes, if there are any.
+        num_nodes: Number of nodes; 0 finds it from the features or the largest id.
+
+    Raises:
+        ValueError: if an id is out of range, or does not fit the features; names the line.
+    """
+    known = nodes.x.shape[0] if nodes else num_nodes
+    if nodes and num_nodes not in (0, known):
+        raise ValueError(f"num_nodes is {num_nodes}, but the features have {known} rows")
+    if nodes and nodes.names is not None:
+        return _look_up(table, ends.astype(str), nodes.names), known, nodes.names
+    if ends.dtype.kind == "U":
+        if known:
+            raise ValueError(
+                f"{table.path} names its nodes: num_nodes must be 0, and the first column of the "
+                "features must hold the names"
+            )
+        return _compact(ends)
+    check_range(table, ends, known)
+    largest = int(ends.max(initial=-1))
+    if not known and 2 * len(np.unique(ends)) < largest + 1:
+        _log.warning("%s: ids have gaps; they are kept as names of the nodes", table.path)
+        return _compact(ends)
+    return ends, known or largest + 1, None
+
+
+def check_range(table: Table, ids: _Ids, known: int) -> None:
+    """Refuse an id that is negative, or too large for the nodes there are.
+
+    Args:
+        table: Where the ids come from.
+        ids: Both ends of every row (E, 2).
+        known: Number of nodes; 0 is any number.
+
+    Raises:
+        ValueError: names the line of the first such id.
+    """
+    bad = (ids < 0) | (ids >= known) if known else ids < 0
+    if bad.any():
+        row, end = np.argwhere(bad)[0].tolist()
+        where, value = line_of(table, row), ids[row, end]
+        if value < 0:
+            raise ValueError(f"{where}: node id {value} is negative; ids start at 0")
+        raise ValueError(f"{where}: node id {value} is too large for {known} nodes, ids start at 0")
+
+
 def _refuse_features(table: Table, rows: list[list[str]], width: int, keyed: bool) -> None:
     for k, row in enumerate(rows):
         if len(row) != width:
@@ -141,16 +212,6 @@ def _finite(values: npt.NDArray[np.float32], source: str) -> Tensor:
     return torch.from_numpy(values)
 
 
-def _read_ends(table: Table) -> _Ends:
-    """Both ends of every edge (E, 2): numbers if they all are, else names."""
-    columns = list(table.ends())
-    width = len(table.header or next(cells(table), []))
-    if width > 2:
-        _log.warning("%s: ignored %d further columns", table.path, width - 2)
-    ids = numbers(table, columns, np.int64)
-    return _read_names(table, columns) if ids is None else ids
-
-
 def _read_names(table: Table, columns: list[int]) -> _Ends:
     rows = list(cells(table))
     for k, row in enumerate(rows):
@@ -163,30 +224,6 @@ def _read_names(table: Table, columns: list[int]) -> _Ends:
         if not token.removeprefix("-").isdecimal() or len(token) > 18:
             raise ValueError(f"{line_of(table, k // 2)}: node id {token!r} is not a whole number")
     return np.array(tokens, dtype=np.int64).reshape(-1, 2)
-
-
-def _number(
-    table: Table, ends: _Ends, nodes: NodeTable | None, num_nodes: int
-) -> tuple[_Ids, int, Sequence[str] | None]:
-    """Ids from 0, the number of nodes, and their names."""
-    known = nodes.x.shape[0] if nodes else num_nodes
-    if nodes and num_nodes not in (0, known):
-        raise ValueError(f"num_nodes is {num_nodes}, but the features have {known} rows")
-    if nodes and nodes.names is not None:
-        return _look_up(table, ends.astype(str), nodes.names), known, nodes.names
-    if ends.dtype.kind == "U":
-        if known:
-            raise ValueError(
-                f"{table.path} names its nodes: num_nodes must be 0, and the first column of the "
-                "features must hold the names"
-            )
-        return _compact(ends)
-    _check_range(table, ends, known)
-    largest = int(ends.max(initial=-1))
-    if not known and 2 * len(np.unique(ends)) < largest + 1:
-        _log.warning("%s: ids have gaps; they are kept as names of the nodes", table.path)
-        return _compact(ends)
-    return ends, known or largest + 1, None
 
 
 def _look_up(table: Table, ends: _Ends, names: list[str]) -> _Ids:
@@ -203,13 +240,3 @@ def _compact(ends: _Ends) -> tuple[_Ids, int, list[str]]:
     """Ids in the order of the sorted names."""
     names, ids = np.unique(ends, return_inverse=True)
     return ids.reshape(-1, 2).astype(np.int64), len(names), [str(name) for name in names]
-
-
-def _check_range(table: Table, ids: _Ids, known: int) -> None:
-    bad = (ids < 0) | (ids >= known) if known else ids < 0
-    if bad.any():
-        row, end = np.argwhere(bad)[0].tolist()
-        where, value = line_of(table, row), ids[row, end]
-        if value < 0:
-            raise ValueError(f"{where}: node id {value} is negative; ids start at 0")
-        raise ValueError(f"{where}: node id {value} is too large for {known} nodes, ids start at 0")

@@ -1,7 +1,7 @@
 """Splitting a stream of events by time, and what the protocols of the literature make of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ __all__ = ["event_dataset", "split_events"]
 
 _PROTOCOLS = ("auto", "transductive", "inductive", "new-node")
 _MASKED = 0.1  # share of the nodes that are kept out of training
-Replay = Literal["all", "reference"]
 
 
 def event_dataset(
@@ -27,7 +26,7 @@ def event_dataset(
     seed: int = 0,
     valid: float = 0.15,
     test: float = 0.15,
-    replay: Replay = "all",
+    replay: str = "all",
     names: Sequence[str] | None = None,
 ) -> Dataset:
     """A data set of events, split by time.
@@ -83,7 +82,7 @@ def split_events(
     seed: int = 0,
     valid: float = 0.15,
     test: float = 0.15,
-    replay: Replay = "all",
+    replay: str = "all",
 ) -> dict[Split, EventSplit]:
     r"""Events before, between and after two quantiles :math:`q_1 < q_2` of all times.
 
@@ -144,15 +143,17 @@ def split_events(
     }
 
 
-def _quantiles(t: Tensor, valid: float, test: float) -> tuple[float, float]:
-    """The times that part the stream, interpolated as numpy does."""
-    times = t.numpy()
-    if not len(times):
+def _quantiles(t: Tensor, valid: float, test: float) -> Tensor:
+    """The last times of training and validation: quantiles, interpolated as numpy does."""
+    if not len(t):
         raise ValueError("the stream has no events")
     # Rounded, since 1 - 0.15 - 0.15 need not be the number that is written 0.7.
     shares = [round(1 - valid - test, 12), round(1 - test, 12)]
-    first, second = np.quantile(times, shares).tolist()
-    return first, second
+    if t.is_floating_point():
+        return torch.from_numpy(np.quantile(t.numpy(), shares))
+    # Whole numbers stay whole, or a comparison would round them to 24 bits.
+    since = np.quantile((t - t[0]).numpy(), shares)
+    return t[0] + torch.from_numpy(np.floor(since).astype(np.int64))
 
 
 def _masked(src: Tensor, dst: Tensor, num_nodes: int, protocol: str, seed: int) -> Tensor:

@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Table", "cells", "is_number", "line_of", "numbers", "read_table"]
+__all__ = [
+    "Table",
+    "cells",
+    "check_width",
+    "is_number",
+    "line_of",
+    "numbers",
+    "read_header",
+    "read_table",
+]
 
 _ENDS = (
     ("src", "dst"),
@@ -20,6 +29,10 @@ _ENDS = (
     ("head", "tail"),
     ("u", "v"),
     ("node1", "node2"),
+    ("user_id", "item_id"),
+    ("user", "item"),
+    ("u", "i"),
+    ("sender", "receiver"),
 )
 
 
@@ -56,16 +69,25 @@ def read_table(path: Path) -> Table:
         FileNotFoundError: if there is no such file.
         ValueError: if it is a damaged gzip file, is not UTF-8 text, or holds no data.
     """
-    lines = [line for _, line in _data_lines(path)]
-    if not lines:
-        raise ValueError(f"{path} holds no data")
-    separator = _separator(path, lines[0])
-    first = [cell.lower() for cell in _split(lines[0], separator)]
-    second = _split(lines[1], separator) if len(lines) > 1 else []
-    names_ends = any(a in first and b in first for a, b in _ENDS)
-    if names_ends or (not any(map(is_number, first)) and any(map(is_number, second))):
-        return Table(path, tuple(first), lines[1:], separator)
-    return Table(path, (), lines, separator)
+    return _table(path, [line for _, line in _data_lines(_text(path))])
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """The header that `read_table` would find, from the first lines alone; empty if there is none.
+
+    A file that cannot be read has none either: whoever reads all of it says what is wrong.
+    """
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    lines: list[str] = []
+    try:
+        with opened(path, "rt", encoding="utf-8-sig") as file:
+            for line in file:
+                lines += [line for _, line in _data_lines(line)]
+                if len(lines) > 1:
+                    break
+        return _table(path, lines).header
+    except (OSError, EOFError, ValueError, zlib.error):
+        return ()
 
 
 def numbers(table: Table, columns: list[int], dtype: type) -> npt.NDArray[Any] | None:
@@ -79,6 +101,7 @@ def numbers(table: Table, columns: list[int], dtype: type) -> npt.NDArray[Any] |
             delimiter=table.separator,
             usecols=columns,
             comments=None,
+            quotechar='"' if table.separator else None,
             ndmin=2,
         )
     except ValueError:
@@ -90,10 +113,27 @@ def cells(table: Table) -> Iterator[list[str]]:
     return (_split(line, table.separator) for line in table.lines)
 
 
+def check_width(table: Table) -> int:
+    """The number of cells of every row; that of a header may differ.
+
+    Raises:
+        ValueError: if rows differ in length; names the line.
+    """
+    mark = table.separator
+    widths = [
+        len(_split(line, mark)) if mark is None or '"' in line else line.count(mark) + 1
+        for line in table.lines
+    ]
+    if len(set(widths)) > 1:
+        row = next(k for k, width in enumerate(widths) if width != widths[0])
+        raise ValueError(f"{line_of(table, row)}: expected {widths[0]} values, got {widths[row]}")
+    return widths[0] if widths else len(table.header)
+
+
 def line_of(table: Table, row: int) -> str:
     """How a message calls a row: file and line, counted from 1."""
-    skipped = row + bool(table.header)
-    number = next(number for k, (number, _) in enumerate(_data_lines(table.path)) if k == skipped)
+    skipped, lines = row + bool(table.header), _data_lines(_text(table.path))
+    number = next(number for k, (number, _) in enumerate(lines) if k == skipped)
     return f"{table.path}, line {number}"
 
 
@@ -103,11 +143,23 @@ def is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return cell.isascii() and "_" not in cell  # what Python takes for a number, numpy does not
 
 
-def _data_lines(path: Path) -> list[tuple[int, str]]:
-    lines = enumerate(_text(path).splitlines(), start=1)
+def _table(path: Path, lines: list[str]) -> Table:
+    if not lines:
+        raise ValueError(f"{path} holds no data")
+    separator = _separator(path, lines[0])
+    first = [cell.lower() for cell in _split(lines[0], separator)]
+    second = _split(lines[1], separator) if len(lines) > 1 else []
+    names_ends = any(a in first and b in first for a, b in _ENDS)
+    if names_ends or (not any(map(is_number, first)) and any(map(is_number, second))):
+        return Table(path, tuple(first), lines[1:], separator)
+    return Table(path, (), lines, separator)
+
+
+def _data_lines(text: str) -> list[tuple[int, str]]:
+    lines = enumerate(text.splitlines(), start=1)
     return [(k, line) for k, line in lines if line[:1] not in "#%" and not line.isspace()]
 
 

@@ -112,7 +112,7 @@ class EdgeBank(nn.Module):
         """
         size = int(self.count)
         every = torch.cat([self.keys[:size], events.src * self.num_nodes + events.dst])
-        keys, place = every.unique(return_inverse=True)
+        keys, place = torch.unique(every, return_inverse=True)
         times = torch.cat([self.last[:size], events.t.double()])
         size = len(keys)
         last = times.new_full((size,), -torch.inf).scatter_reduce(0, place, times, "amax")

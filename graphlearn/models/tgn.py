@@ -33,9 +33,10 @@ class TGN(nn.Module):
 
     Reference: Emanuele Rossi, Ben Chamberlain, Fabrizio Frasca, Davide Eynard, Federico Monti,
     Michael Bronstein, "Temporal Graph Networks for Deep Learning on Dynamic Graphs", ICML workshop
-    2020. Differs from PyG's example: waiting events are absorbed in evaluation as in training, and
-    the last event of a batch wins on every device. What the memory holds is not part of
-    `state_dict`: loading weights forgets the stream, and the task replays it.
+    2020. Differs from PyG's example: waiting events are absorbed in evaluation as in training, the
+    last event of a batch wins on every device, and time is counted from the first event and encoded
+    as the authors do. What the memory holds is not part of `state_dict`: loading weights forgets
+    the stream, and the task replays it.
 
     Args:
         num_nodes: Nodes of the stream.
@@ -56,6 +57,7 @@ class TGN(nn.Module):
     seen: Tensor
     eids: Tensor
     times: Tensor
+    origin: Tensor
 
     def __init__(
         self,
@@ -89,13 +91,14 @@ class TGN(nn.Module):
         # the loader numbers events as they come; these say which ones they are, and when
         self.register_buffer("eids", torch.zeros(num_events, dtype=torch.long), persistent=False)
         self.register_buffer("times", torch.zeros(num_events, dtype=torch.double), persistent=False)
+        self.register_buffer("origin", torch.zeros((), dtype=torch.double), persistent=False)
         self.register_buffer("seen", torch.zeros(2, dtype=torch.long))
         self._loader = LastNeighborLoader(num_nodes, neighbors)
-        self.register_load_state_dict_post_hook(_forget)
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TGN":
         """On another device the stream is forgotten, since PyG's lists do not move."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self._loader.neighbors.device != self.seen.device:
             nodes, size = self._loader.neighbors.shape
             self._loader = LastNeighborLoader(nodes, size, device=self.seen.device)
@@ -118,7 +121,7 @@ class TGN(nn.Module):
             now: Not used: time is counted from the last event of a neighbour.
             features: Features of nodes and events.
         """
-        ids, edges, order = self._loader(nodes.unique())
+        ids, edges, order = self._loader(torch.unique(nodes))
         h, last_update = self.memory(ids)
         if self.node is not None:
             h = h + self.node(features.node[ids])
@@ -139,7 +142,7 @@ class TGN(nn.Module):
             t: Not used.
         """
         ids, h, _ = view
-        u, v = torch.searchsorted(ids, pairs)
+        u, v = torch.searchsorted(ids, pairs.contiguous())
         z: Tensor = self.last((self.source(h)[u] + self.target(h)[v]).relu())
         return z.squeeze(1).float()
 
@@ -151,11 +154,13 @@ class TGN(nn.Module):
             view: What `read` returned for the nodes of the events.
             events: What has happened.
         """
-        sent = self._messages(events.eid, view[2])
-        self.memory.update_state(events.src, events.dst, events.t.double(), sent)
-        first = self._loader.cur_e_id
-        self.eids[first : first + len(events.eid)] = events.eid
-        self.times[first : first + len(events.eid)] = events.t.double()
+        first, sent = self._loader.cur_e_id, self._messages(events.eid, view[2])
+        if first == 0:
+            self.origin.copy_(events.t[0])
+        t = events.t.double() - self.origin
+        self.memory.update_state(events.src, events.dst, t, sent)
+        self.eids[first : first + len(t)] = events.eid
+        self.times[first : first + len(t)] = t
         self._insert(events.src, events.dst)
         self.seen += torch.stack([self.seen.new_tensor(len(events.eid)), (events.eid + 1).sum()])
 
@@ -186,10 +191,13 @@ class _Memory(TGNMemory):  # type: ignore[misc]
         del self._assoc
         self.register_buffer("_assoc", torch.zeros(nodes, dtype=torch.long), persistent=False)
         self.reset_state()
+        with torch.no_grad():  # from one unit of time to a billion of them
+            self.time_enc.lin.weight.copy_(10 ** -torch.linspace(0, 9, time)[:, None])
+            self.time_enc.lin.bias.zero_()
 
     def train(self, mode: bool = True) -> "_Memory":
         """Unlike PyG, leave the memory as it is."""
-        return nn.Module.train(self, mode)  # type: ignore[return-value]
+        return nn.Module.train(self, mode)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Memory with what waits absorbed, and the time of the last event, of some nodes."""
@@ -198,7 +206,7 @@ class _Memory(TGNMemory):  # type: ignore[misc]
 
     def update_state(self, src: Tensor, dst: Tensor, t: Tensor, raw_msg: Tensor) -> None:
         """Absorb what waits for the nodes, then let the events wait."""
-        self._update_memory(torch.cat([src, dst]).unique())
+        self._update_memory(torch.unique(torch.cat([src, dst])))
         self._update_msg_store(src, dst, t, raw_msg, self.msg_s_store)
         self._update_msg_store(dst, src, t, raw_msg, self.msg_d_store)
 
@@ -206,7 +214,7 @@ class _Memory(TGNMemory):  # type: ignore[misc]
         self, src: Tensor, dst: Tensor, t: Tensor, raw_msg: Tensor, store: dict[int, Any]
     ) -> None:
         """Only the last event of a node counts: the aggregator would choose one of equal time."""
-        ids, row = src.unique(return_inverse=True)
+        ids, row = torch.unique(src, return_inverse=True)
         last = row.new_zeros(len(ids)).scatter_reduce(
             0, row, torch.arange(len(src), device=src.device), "amax"
         )

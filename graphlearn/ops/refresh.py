@@ -127,7 +127,8 @@ def _gradients(
     grad: Tensor, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor,
     wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor,
     b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
-) -> list[Tensor]:  # fmt: skip
+) -> Tensor:  # fmt: skip
+    """Gradients of all weights, one after the other: outputs of an op must not share memory."""
     fast = kernels(key.device)
     given = (nodes, now, key, eid, ts, rep, wide, edge)
     weights = (inner, w_in, w_hid, b_in, b_hid, omega, phi)
@@ -135,13 +136,15 @@ def _gradients(
         with torch.enable_grad():
             leaves = [w.detach().requires_grad_() for w in weights]
             out = refresh_reference(*given, *leaves, absolute)
-            return list(torch.autograd.grad(out, leaves, grad))
-    return list(fast.refresh_grad(grad, *given, *weights, absolute))
+            found = torch.autograd.grad(out, leaves, grad)
+    else:
+        found = fast.refresh_grad(grad, *given, *weights, absolute)
+    return torch.cat([part.reshape(-1) for part in found])
 
 
 @_gradients.register_fake
-def _(grad: Tensor, *rest: Tensor) -> list[Tensor]:
-    return [torch.empty_like(weight) for weight in rest[8:15]]
+def _(grad: Tensor, *rest: Tensor) -> Tensor:
+    return grad.new_empty(sum(weight.numel() for weight in rest[8:15]))
 
 
 def _save(ctx: Context, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -150,8 +153,11 @@ def _save(ctx: Context, inputs: tuple[Tensor, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-    found = _gradients(grad.contiguous(), *ctx.saved_tensors, ctx.absolute)
-    return (*[None] * 8, *found, None)
+    saved = ctx.saved_tensors
+    flat = _gradients(grad.contiguous(), *saved, ctx.absolute)
+    parts = flat.split([weight.numel() for weight in saved[8:]])
+    shaped = [part.view_as(weight) for part, weight in zip(parts, saved[8:], strict=True)]
+    return (*[None] * 8, *shaped, None)
 
 
 _refresh.register_autograd(_backward, setup_context=_save)

@@ -56,7 +56,7 @@ def ap_auc(pos: Float[Tensor, " pair"], neg: Float[Tensor, " hit"]) -> Float64[T
         >>> ap_auc(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.0]))
         tensor([0.7500, 0.6250], dtype=torch.float64)
     """
-    true, false = pos.sort().values, neg.sort().values
+    pos, true, false = pos.contiguous(), pos.sort().values, neg.sort().values
     above = len(pos) - torch.searchsorted(true, pos)  # true pairs that score as much or more
     below = torch.searchsorted(false, pos)
     level = torch.searchsorted(false, pos, right=True)

@@ -360,7 +360,7 @@ class EventPrediction(Task):
         view = self.event_model.read(torch.cat([sources, targets]), now, self._features)
         best, score = torch.empty(2, 0, dtype=torch.long), torch.empty(0)
         for part in torch.split(sources, max(1, _BLOCK // len(targets))):
-            pairs = torch.cartesian_prod(part, targets).T
+            pairs = torch.cartesian_prod(part, targets).T.contiguous()
             pairs = pairs[:, pairs[0] != pairs[1]]
             found = self._scores(view, pairs, now.expand(pairs.shape[1]))
             best = torch.cat([best, pairs.cpu()], dim=1)

@@ -283,7 +283,8 @@ def _short(recipe: Recipe, result: "Result") -> str:
 def _outcome(recipe: Recipe, results: Sequence["Result"]) -> str:
     """The metrics of every seed, and the mean beside the published value."""
     name = _metric(recipe, results[0])
-    names = [name, *sorted({*results[0].test} - {name}, key=natural)]
+    common = set.intersection(*({*one.test} for one in results))  # a seed may lack a group
+    names = [name, *sorted(common - {name}, key=natural)]
     rows = [[str(one.seed), *(percent(one.test[key]) for key in names)] for one in results]
     spread = {key: [one.test[key] for one in results] for key in names}
     if len(results) > 1:

@@ -1,6 +1,6 @@
 """What every member of a kind must satisfy: one function a kind."""
 
-import sys
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,8 +15,11 @@ from graphlearn.ops import CSR
 
 __all__ = ["CASES", "check_op", "graph_case", "link_cases", "using", "vectors", "weights"]
 
-# As the package re-exports functions under the names of their modules.
-OPS = [sys.modules[f"graphlearn.ops.{n}"] for n in "dropout locate overlap pairs spmm".split()]
+# By name, as the package re-exports functions under the names of their modules.
+OPS = [
+    importlib.import_module(f"graphlearn.ops.{name}")
+    for name in "commit dropout join locate overlap pairs refresh spmm".split()
+]
 
 
 # Ops: every backend agrees with the reference.

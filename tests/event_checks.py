@@ -4,8 +4,8 @@ import io
 from collections.abc import Callable
 
 import torch
-from toy import event_dataset
 from torch import Tensor, nn
+from toy import event_dataset
 
 from graphlearn.data.dataset import Dataset
 from graphlearn.sampling.stream import Events, Features, windows
@@ -190,7 +190,6 @@ def _check_no_leak(make: Make, dataset: Dataset, close: dict[str, float]) -> Non
         first, second = list(task.batches("valid"))[:2]
         events = first.events
         if change == "order":
-            # only events of one time may change places, else `now` is still the earliest
             events = Events(*(part.flip(0) for part in events))
         elif change == "ends":
             events = events._replace(dst=events.src.flip(0))

@@ -3,8 +3,13 @@ import torch
 import toy
 
 from graphlearn import predict as module
+from graphlearn.cli import main
+from graphlearn.knobs import build
 from graphlearn.models.baselines import GAE, Heuristic
+from graphlearn.models.edgebank import EdgeBank
+from graphlearn.models.tgn import TGN
 from graphlearn.predict import answer, read_nodes, read_pairs
+from graphlearn.tasks.events import EventPrediction
 from graphlearn.tasks.link import LinkPrediction
 from graphlearn.train.task import Task
 
@@ -15,6 +20,16 @@ def given(monkeypatch):
     dataset = toy.link_dataset()
     torch.manual_seed(0)
     task = LinkPrediction(GAE(12, hidden=8), dataset)
+    monkeypatch.setattr(module, "restore", lambda run: (task.eval(), dataset))
+    return dataset
+
+
+@pytest.fixture
+def stream(monkeypatch):
+    """A run on a stream that needs no folder."""
+    dataset = toy.event_dataset()
+    torch.manual_seed(0)
+    task = EventPrediction(build(TGN, dataset, memory=8, time=4, embedding=8), dataset)
     monkeypatch.setattr(module, "restore", lambda run: (task.eval(), dataset))
     return dataset
 
@@ -108,3 +123,62 @@ def test_a_task_without_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "restore", lambda run: (Task(torch.nn.Linear(1, 1)), None))
     with pytest.raises(ValueError, match="is a run of Task, which does not score pairs"):
         answer(tmp_path)
+
+
+def test_links_of_named_nodes(tmp_path, given):
+    rows = answer(tmp_path, top=50, named=["node3", "9"], exhaustive=True, device="cpu")
+    assert all({"node3", "node9"} & {row.source, row.target} for row in rows)
+    more = answer(
+        tmp_path,
+        top=50,
+        named=["9"],
+        nodes=write(tmp_path, "node3\n"),
+        exhaustive=True,
+        device="cpu",
+    )
+    assert more == rows
+
+
+def test_a_name_that_is_no_node(tmp_path, given):
+    message = r"--node: toy has no node 'nodd5'; did you mean 'node5'\?"
+    with pytest.raises(ValueError, match=message):
+        answer(tmp_path, named=["nodd5"], device="cpu")
+    with pytest.raises(ValueError, match=r"--node: node ids must lie in \[0, 48\), got 48"):
+        answer(tmp_path, named=["48"], device="cpu")
+
+
+def test_who_meets_whom_next(tmp_path, stream):
+    rows = answer(tmp_path, top=6, named=["node3"], device="cpu")
+    assert [row.rank for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {row.source for row in rows} == {"node3"}
+    assert "node3" not in {row.target for row in rows} and rows[0].probability is not None
+    text = "".join(f"{row.source},{row.target}\n" for row in reversed(rows))
+    again = answer(tmp_path, write(tmp_path, text), device="cpu")
+    assert [row.target for row in again] == [row.target for row in reversed(rows)]
+    assert [row.score for row in again] == pytest.approx([row.score for row in reversed(rows)])
+    assert len({row.source for row in answer(tmp_path, top=40, device="cpu")}) > 1
+
+
+def test_a_memory_knows_who_met(tmp_path, monkeypatch):
+    dataset = toy.event_dataset()
+    task = EventPrediction(build(EdgeBank, dataset), dataset)
+    monkeypatch.setattr(module, "restore", lambda run: (task.eval(), dataset))
+    data = dataset.data
+    met = {f"node{node}" for node in data.dst[(data.src == 3) & (data.dst != 3)].tolist()}
+    rows = answer(tmp_path, top=len(met), named=["node3"], device="cpu")
+    assert {row.target for row in rows} == met and all(row.score == 1 for row in rows)
+    assert all(row.probability is None for row in rows)
+
+
+def test_the_command_for_a_stream(tmp_path, stream, capsys):
+    words = ["predict", str(tmp_path), "--device", "cpu", "--top", "3"]
+    assert main([*words, "--node", "node3", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["rank", "source", "target", "score", "probability"]
+    assert len(lines) == 4 and {line.split()[1] for line in lines[1:]} <= {"node3", "node4"}
+    assert main([*words, "--node", "nobody"]) == 1
+    message = "graphlearn: --node: toy-events has no node 'nobody'"
+    assert capsys.readouterr().err.startswith(message)
+    assert main([*words, "--input", "a", "--node", "b"]) == 1
+    message = "--input scores given pairs, --node finds new ones; choose one of them"
+    assert capsys.readouterr().err == f"graphlearn: {message}\n"

@@ -8,6 +8,7 @@ import torch
 import toy
 
 from graphlearn import data
+from graphlearn.data.dataset import Dataset
 from graphlearn.knobs import build, locate
 from graphlearn.recipe import Recipe, find, names, recipes, settings
 from graphlearn.train.trainer import Trainer
@@ -27,11 +28,18 @@ def small(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, values=values)
 
 
+def toy_for(recipe: Recipe) -> Dataset:
+    """A toy of the kind that the recipe is for."""
+    if recipe.task == "graphlearn.tasks.events:EventPrediction":
+        return toy.event_dataset(name="toy", edge_dim=int(recipe.dataset == "bitcoin-alpha"))
+    return toy.link_dataset(name="toy", features=recipe.dataset not in WITHOUT_FEATURES)
+
+
 @pytest.mark.parametrize("recipe", ALL)
 def test_a_recipe_trains_one_epoch(recipe):
     settings(recipe)
     knobs = settings(small(recipe))
-    dataset = toy.link_dataset(name="toy", features=recipe.dataset not in WITHOUT_FEATURES)
+    dataset = toy_for(recipe)
     torch.manual_seed(0)
     model = build(locate(recipe.model), dataset, **vars(knobs["model"]))
     task = locate(recipe.task)(model, dataset, schedule=knobs["schedule"], **vars(knobs["task"]))

@@ -232,7 +232,7 @@ def holds_events(path: Path) -> bool:
     """
     if path.suffix.lower() == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return {"src", "dst", "t"} <= set(archive.files)
         except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile):
             return False
@@ -297,15 +297,15 @@ def _values(table: Table, columns: list[int], kind: type) -> _Array | None:
     return found
 
 
-def _number_apart(table: Table, ends: _Array) -> tuple[_Array, int, list[str] | None]:
+def _number_apart(table: Table, ends: _Array) -> tuple[_Array, int, Sequence[str] | None]:
     """Ids of users, then of items, and names where they are not numbered from 0 already."""
     if ends.dtype.kind != "U":
         check_range(table, ends, 0)
     sides = [np.unique(ends[:, side], return_inverse=True) for side in (0, 1)]
     named = [own.dtype.kind == "U" or 2 * len(own) < int(own[-1]) + 1 for own, _ in sides]
     if not any(named):
-        users, items = (int(own[-1]) + 1 for own, _ in sides)
-        return ends + np.array([0, users]), users + items, None
+        sizes = [int(own[-1]) + 1 for own, _ in sides]
+        return ends + np.array([0, sizes[0]]), sum(sizes), None
     (users, user), (items, item) = sides
     ids = np.stack([user.reshape(-1), item.reshape(-1) + len(users)], axis=1)
     names = [str(name) for name in users.tolist()], [str(name) for name in items.tolist()]
@@ -353,9 +353,7 @@ def _sorted(source: str, stream: _Stream, *, strict: bool) -> TemporalData:
         what = f"{where(first)}: time {t[first]} comes after {t[first - 1]}"
         if strict:
             raise ValueError(f"{what}; sort the events by time")
-        _log.warning(
-            "%s: %d events were not in order of time, sorted (%s)", source, len(back), what
-        )
+        _log.warning("%s: events were not in order of time, now they are (%s)", source, what)
         order = np.argsort(t, kind="stable")
     parts = {"src": stream.src, "dst": stream.dst, "t": t, "msg": stream.msg}
     if stream.y is not None:

@@ -231,6 +231,8 @@ def _check(name: str, data: TemporalData, num_nodes: int) -> None:
         if count and not 0 <= int(ids.min()) <= int(ids.max()) < num_nodes:
             bad = ids[(ids < 0) | (ids >= num_nodes)][0]
             raise ValueError(f"{name}: node ids must lie in [0, {num_nodes}), got {int(bad)}")
+    if data.t.dtype not in (torch.int64, torch.float64):
+        raise ValueError(f"{name}: t must be int64 or float64, got {data.t.dtype}")
     if num_nodes < 2:
         raise ValueError(f"{name}: a stream needs at least 2 nodes, got {num_nodes}")
     if count and not (float(data.t[0]) >= 0 and bool((data.t.diff() >= 0).all())):

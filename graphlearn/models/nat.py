@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
+from graphlearn.ops.absorb import absorb
 from graphlearn.ops.cache import NCache
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.hashing import Hash
-from graphlearn.ops.refresh import Weights, phases, refresh
+from graphlearn.ops.pairscore import Scorer, pair_scores, recency
+from graphlearn.ops.refresh import Weights, refresh
 from graphlearn.sampling.stream import Events, Features
 
 __all__ = ["NAT"]
@@ -60,9 +62,11 @@ class NAT(nn.Module):
         path: Pool a histogram per pair, or key by key.
         counts: Take the counts of the histogram as they are, or their logarithm log(1 + n).
         time: Encode the time since an event, or the absolute time of the event.
+        clock: Measure time in events of the stream, which keeps its meaning when activity rises or
+            falls, or in the units of the data.
         scale: Frequencies from 1 / gap to 1 / span, or the published ones from 1 to 1e-9.
         train_time: Learn the frequencies.
-        recency: Width of the recency of the pair: how long ago they met last; 0 drops it.
+        recency_dim: Width of the recency of the pair: how long ago they met last; 0 drops it.
         dropout: Dropout of what is pooled.
         alpha: Probability that a new key replaces another one in its slot.
         hash: Function that places keys; `quadratic` is the published one.
@@ -75,6 +79,9 @@ class NAT(nn.Module):
     """
 
     seen: Tensor
+    omega: Tensor
+    phi: Tensor
+    rates: Tensor
 
     def __init__(
         self,
@@ -95,9 +102,10 @@ class NAT(nn.Module):
         path: Literal["histogram", "keys"] = "histogram",
         counts: Literal["log", "plain"] = "log",
         time: Literal["delta", "absolute"] = "delta",
+        clock: Literal["events", "time"] = "events",
         scale: Literal["span", "decades"] = "span",
-        train_time: bool = True,
-        recency: int = 8,
+        train_time: bool = False,
+        recency_dim: int = 8,
         dropout: float = 0.1,
         alpha: float = 0.9,
         hash: Hash = "mix",
@@ -105,9 +113,13 @@ class NAT(nn.Module):
         blocks: bool = False,
     ) -> None:
         super().__init__()
-        self._check(path, pool, counts, {"time_dim": time_dim, "pair_dim": pair_dim, "heads": heads})
+        self._check(
+            path, pool, counts, {"time_dim": time_dim, "pair_dim": pair_dim, "heads": heads}
+        )
         self.node_dim, self.pool, self.path, self.counts = node_dim, pool, path, counts
-        self.absolute = time == "absolute"
+        self.absolute, self.by_events = time == "absolute", clock == "events"
+        if self.by_events:
+            time_gap, time_span = 1.0, max(time_span / time_gap, 1.0)
         self.cache = NCache(
             num_nodes, slots=slots, dim=dim, wide_dim=self_dim, alpha=alpha, hash=hash,
             seed=cache_seed, blocks=blocks,
@@ -116,13 +128,16 @@ class NAT(nn.Module):
         steps = torch.linspace(0, 1, time_dim, dtype=torch.float64)
         low, high = (1e-9, 1.0) if scale == "decades" else (1 / time_span, 1 / time_gap)
         omega = (high * (low / high) ** steps).float()
-        self.omega = nn.Parameter(omega, requires_grad=train_time)
-        self.phi = nn.Parameter(torch.zeros(time_dim), requires_grad=train_time)
+        for name, value in (("omega", omega), ("phi", torch.zeros(time_dim))):
+            if train_time:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
         self.self_in = nn.Linear(self_dim + edge_dim + time_dim, self_dim, bias=False)
         self.self_gru = nn.GRUCell(self_dim, self_dim)
         self.slot_in = nn.Linear(self_dim + edge_dim + time_dim, dim, bias=False)
         self.slot_gru = nn.GRUCell(dim, dim)
-        self.code = nn.Parameter(torch.randn(_CODES, code_dim)) if code_dim else None
+        self.code = nn.Parameter(torch.randn(_CODES, code_dim))
         self.head = nn.Parameter(torch.empty(heads, pair_dim, node_dim + dim + code_dim))
         self.head_bias = nn.Parameter(torch.zeros(pair_dim))
         self.attend = nn.Parameter(torch.empty(heads, pair_dim)) if pool == "attn" else None
@@ -131,12 +146,12 @@ class NAT(nn.Module):
         if self.attend is not None:
             nn.init.xavier_uniform_(self.attend)
         width = pair_dim + 2 * self_dim
-        self.hidden = nn.Linear(width + recency, width)
+        self.hidden = nn.Linear(width + recency_dim, width)
         self.out = nn.Linear(width, 1)
         for layer in (self.hidden, self.out):
             nn.init.xavier_normal_(layer.weight)
         self.pooled_dropout, self.key_dropout = Dropout(dropout), Dropout(dropout)
-        last = torch.linspace(0, 1, max(recency, 2), dtype=torch.float64)[:recency]
+        last = torch.linspace(0, 1, max(recency_dim, 2), dtype=torch.float64)[:recency_dim]
         self.register_buffer(
             "rates", 1 / (time_gap * (10 * time_span / time_gap) ** last), persistent=False
         )
@@ -172,31 +187,22 @@ class NAT(nn.Module):
             distinct = torch.unique(nodes)
         else:  # repeats stay, since dropping them would need to know how many there are
             distinct = nodes.sort().values
-        now = now.double()
-        gru = self.slot_gru
-        weights = Weights(
-            self.slot_in.weight, gru.weight_ih, gru.weight_hh, gru.bias_ih, gru.bias_hh,
+        now = self._now(now)
+        slots = self._weights(self.slot_in, self.slot_gru)
+        wide = self._weights(self.self_in, self.self_gru)
+        state = (distinct, now, self.cache.tables, features.edge)
+        fresh = refresh(*state, slots, absolute=self.absolute)
+        own = absorb(*state, wide, absolute=self.absolute)
+        return distinct, fresh, own, features.node
+
+    def _now(self, now: Tensor) -> Tensor:
+        return (self.seen[0] if self.by_events else now).double()
+
+    def _weights(self, inner: nn.Linear, gru: nn.GRUCell) -> Weights:
+        return Weights(
+            inner.weight, gru.weight_ih, gru.weight_hh, gru.bias_ih, gru.bias_hh,
             self.omega, self.phi,
         )  # fmt: skip
-        fresh = refresh(
-            distinct, now, self.cache.tables, features.edge, weights, absolute=self.absolute
-        )
-        return distinct, fresh, self._own(distinct, now, features.edge), features.node
-
-    def _own(self, nodes: Tensor, now: Tensor, edge: Tensor) -> Tensor:
-        """Representations of nodes, with their last event absorbed."""
-        cache = self.cache
-        partner, event, when = cache.opp[nodes].long(), cache.eid[nodes, 0], cache.ts[nodes, 0]
-        known = (event >= 0)[:, None]
-        parts = [torch.where(known, cache.wide[partner], 0.0)]
-        if edge.shape[1]:
-            parts.append(torch.where(known, edge[event.long()], 0.0))
-        if self.absolute:
-            parts.append(phases(when, self.omega, self.phi))
-        else:
-            parts.append(torch.where(known, phases(now - when, self.omega, self.phi), 0.0))
-        own: Tensor = self.self_gru(self.self_in(torch.cat(parts, 1)), cache.wide[nodes])
-        return own
 
     def score(
         self, view: View, pairs: Int[Tensor, "2 pair"], t: Num[Tensor, " pair"]
@@ -210,38 +216,33 @@ class NAT(nn.Module):
         """
         distinct, fresh, own, features = view
         at = torch.searchsorted(distinct, pairs)
-        split = self.hidden.weight.split(
-            [self.head.shape[1], own.shape[1], own.shape[1], len(self.rates)], dim=1
-        )
-        ends = (own @ split[1].T, own @ split[2].T)
-        sums = torch.cat([self._occurring(distinct, features), fresh.sum(1)], 1)
+        sums = fresh.sum(1)
+        if self.node_dim:
+            sums = torch.cat([self._occurring(distinct, features), sums], 1)
         step = pairs.shape[1] if torch.is_grad_enabled() else _BLOCK
-        found = [
-            self._block(pairs[:, first : first + step], at[:, first : first + step],
-                        t[first : first + step], ends, sums, fresh, features, split)
-            for first in range(0, pairs.shape[1], max(step, 1))
-        ]  # fmt: skip
-        return torch.cat(found) if found else own.new_zeros(0)
+        found = []
+        for first in range(0, pairs.shape[1], max(step, 1)):
+            part = slice(first, first + step)
+            counts, met = self.cache.join(pairs[:, part])
+            asked = self.seen[0] if self.by_events else t[part]
+            since = torch.where(met < 0, -1.0, asked - met)
+            given = (at[:, part], since)
+            if self.path == "histogram":
+                found.append(self._by_histogram(counts, *given, sums, own))
+            else:
+                found.append(self._by_keys(pairs[:, part], *given, fresh, own, features))
+        return torch.cat(found).float() if found else own.new_zeros(0)
 
-    def _block(
-        self, pairs: Tensor, at: Tensor, t: Tensor, ends: tuple[Tensor, Tensor], sums: Tensor,
-        fresh: Tensor, features: Tensor, split: tuple[Tensor, ...],
-    ) -> Tensor:  # fmt: skip
-        counts, met = self.cache.join(pairs)
-        if self.path == "histogram":
-            pooled = self._pooled(counts, at, sums)
-            # q enters the scorer linearly: the two maps are multiplied before they meet the pairs.
-            pre = pooled @ (split[0] @ self.head.mean(0)).T
-        else:
-            pre = self._by_keys(pairs, at, fresh, features) @ split[0].T
-        pre = pre + (self.hidden.bias + split[0] @ self.head_bias)
-        pre = pre + F.embedding(at[0], ends[0]) + F.embedding(at[1], ends[1])
-        if len(self.rates):
-            since = (t - met).double()[:, None]
-            decay = torch.exp(-since * self.rates).float()
-            pre = pre + torch.where(met[:, None] >= 0, decay, 0.0) @ split[3].T
-        logit: Tensor = self.out(F.relu(pre)).squeeze(1)
-        return logit.float()
+    def _by_histogram(
+        self, counts: Tensor, at: Tensor, since: Tensor, sums: Tensor, own: Tensor
+    ) -> Tensor:
+        scorer = Scorer(
+            self.code, self.head.mean(0), self.head_bias, self.hidden.weight, self.hidden.bias,
+            self.out.weight, self.out.bias,
+        )  # fmt: skip
+        p = self.pooled_dropout.p if self.training else 0.0
+        log = self.counts == "log"
+        return pair_scores(at, counts, since, self.rates, sums, own, scorer, log=log, p=p)
 
     def _occurring(self, nodes: Tensor, features: Tensor) -> Tensor:
         """Features of the keys of each node, summed over its slots."""
@@ -251,16 +252,11 @@ class NAT(nn.Module):
         near = torch.where((keys >= 0)[..., None], features[keys.clamp(min=0)], 0.0)
         return features[nodes] + near.sum(1)
 
-    def _pooled(self, counts: Tensor, at: Tensor, sums: Tensor) -> Tensor:
-        parts = [F.embedding(at[0], sums) + F.embedding(at[1], sums)]
-        if self.code is not None:
-            amount = counts.float()
-            parts.append((amount.log1p() if self.counts == "log" else amount) @ self.code)
-        pooled: Tensor = self.pooled_dropout(torch.cat(parts, 1))
-        return pooled
-
-    def _by_keys(self, pairs: Tensor, at: Tensor, fresh: Tensor, features: Tensor) -> Tensor:
-        """The pooled vector without its bias, key by key."""
+    def _by_keys(
+        self, pairs: Tensor, at: Tensor, since: Tensor, fresh: Tensor, own: Tensor,
+        features: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """The same key by key: dropout, and weights, for each of them."""
         ptr, key, code, where = self.cache.listing(pairs)
         lengths = ptr.diff()
         pair = torch.arange(len(lengths), device=ptr.device).repeat_interleave(lengths)
@@ -270,8 +266,7 @@ class NAT(nn.Module):
         parts = [torch.where(held[..., None], slots, 0.0).sum(1)]
         if self.node_dim:
             parts.insert(0, held.sum(1, keepdim=True) * features[key])
-        if self.code is not None:
-            parts.append(self.code[code])
+        parts.append(self.code[code])
         f = self.pooled_dropout(torch.cat(parts, 1))
         mapped = torch.einsum("wf,hqf->whq", f, self.head)
         if self.attend is not None:
@@ -281,7 +276,10 @@ class NAT(nn.Module):
             total = torch.segment_reduce(weight, "sum", lengths=lengths, axis=0)
             mapped = mapped * (weight / total[pair])[..., None]
         mapped = self.key_dropout(mapped).mean(1)
-        return torch.segment_reduce(mapped, "sum", lengths=lengths, axis=0)
+        q = torch.segment_reduce(mapped, "sum", lengths=lengths, axis=0) + self.head_bias
+        x = torch.cat([q, own[at[0]], own[at[1]], recency(since, self.rates)], 1)
+        logits: Tensor = self.out(F.relu(self.hidden(x))).squeeze(1)
+        return logits
 
     @torch.no_grad()
     def update(self, view: View, events: Events) -> None:
@@ -293,9 +291,12 @@ class NAT(nn.Module):
         """
         distinct, fresh, own, _ = view
         at = [torch.searchsorted(distinct, end) for end in (events.src, events.dst)]
-        self.cache.commit(events, at, fresh, own)
-        self.seen[0] += len(events.eid)
-        self.seen[1] += (events.eid + 1).sum()
+        src, dst, t, eid = events
+        if self.by_events:
+            t = self.seen[0] + torch.arange(len(eid), device=eid.device)
+        self.cache.commit((src, dst, t, eid), at, fresh, own)
+        self.seen[0] += len(eid)
+        self.seen[1] += (eid + 1).sum()
 
     def occupancy(self) -> list[float]:
         """Share of the slots of each hop from 1 on that hold a key."""

@@ -75,6 +75,18 @@ class Kernels(Protocol):
         self, key: Tensor, pairs: Tensor, slots: list[int], quadratic: bool, seed: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 
+    def refresh(
+        self, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor,
+        wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor,
+        b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
+    ) -> Tensor: ...  # fmt: skip
+
+    def refresh_grad(
+        self, grad: Tensor, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor,
+        rep: Tensor, wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor,
+        b_in: Tensor, b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
+    ) -> list[Tensor]: ...  # fmt: skip
+
 
 def kernels(device: torch.device) -> Kernels | None:
     """The fast kernels of a device; None sends the caller to its reference.

@@ -92,9 +92,7 @@ class NCache(nn.Module):
     @property
     def tables(self) -> Tables:
         """The state, as ops take it."""
-        return Tables(
-            self.key, self.eid, self.ts, self.rep, self.opp, self.wide, self.batch_no
-        )
+        return Tables(self.key, self.eid, self.ts, self.rep, self.opp, self.wide, self.batch_no)
 
     @property
     def nbytes(self) -> int:
@@ -143,9 +141,7 @@ class NCache(nn.Module):
         self, pairs: Int[Tensor, "2 pair"]
     ) -> tuple[Int32[Tensor, "pair 64"], Float64[Tensor, " pair"]]:
         """Counts of presence codes and time of the last meeting, see `graphlearn.ops.join`."""
-        return join(
-            self.key, self.ts, pairs, slots=self.slots, hash=self.hash, seed=self.seed
-        )
+        return join(self.key, self.ts, pairs, slots=self.slots, hash=self.hash, seed=self.seed)
 
     def listing(self, pairs: Int[Tensor, "2 pair"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The keys behind `join` one by one, see `graphlearn.ops.join`."""

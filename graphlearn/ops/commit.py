@@ -65,12 +65,14 @@ def commit(
             (with ranks of empty slots included); smaller than alpha is accepted.
     """
     fast = kernels(tables.key.device)
+    src, dst, t, event = events
+    src_at, dst_at = at
     given = [*rand, None, None]
     # No operator of torch's dispatcher: nothing here is differentiated or traced, and a call with
     # so many tensors that change would cost several times the kernel.
     (fast.commit if fast else commit_reference)(
-        *tables, *events, *at, fresh, own, list(slots), hash == "quadratic", seed, below, blocks,
-        given[0], given[1],
+        *tables, src, dst, t, event, src_at, dst_at, fresh, own, list(slots), hash == "quadratic",
+        seed, below, blocks, given[0], given[1],
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ probe, and nothing is sorted: a key is counted where its lowest bit is found.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float64, Int, Int32
@@ -42,7 +43,8 @@ def join(
         seed: Seed of the cache.
     """
     check_ids(key.shape[0], pairs)
-    counts, met = _join(key, ts, pairs, list(slots), hash == "quadratic", seed)
+    run = _join if torch.compiler.is_compiling() else _run  # the operator costs half a batch
+    counts, met = run(key, ts, pairs, list(slots), hash == "quadratic", seed)
     return counts, met
 
 
@@ -53,9 +55,7 @@ def listing(
     slots: Sequence[int],
     hash: Hash,
     seed: int,
-) -> tuple[
-    Int[Tensor, " bound"], Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, "row six"]
-]:
+) -> tuple[Int[Tensor, " bound"], Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, "row six"]]:
     """The keys behind `join` one by one.
 
     Args:
@@ -77,7 +77,7 @@ def listing(
 def _coded(
     key: Tensor, pairs: Tensor, slots: list[int], quadratic: bool, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Key, slots (or -1), code and whether it counts, for each of the 2 (1 + M) places of a pair."""
+    """Key, slots (or -1), code and whether it counts, at each of the 2 (1 + M) places of a pair."""
     hash: Hash = "quadratic" if quadratic else "mix"
     held = torch.stack([torch.cat([end[:, None], key[end].long()], 1) for end in pairs], 1)
     w = held.flatten(1)  # (P, 2 (1 + M))
@@ -130,8 +130,12 @@ def listing_reference(
 def _join(
     key: Tensor, ts: Tensor, pairs: Tensor, slots: list[int], quadratic: bool, seed: int
 ) -> tuple[Tensor, Tensor]:
+    return _run(key, ts, pairs, slots, quadratic, seed)
+
+
+def _run(key: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
     fast = kernels(key.device)
-    return (fast.join if fast else join_reference)(key, ts, pairs, slots, quadratic, seed)
+    return (fast.join if fast else join_reference)(key, *rest)
 
 
 @_join.register_fake
@@ -157,10 +161,9 @@ def _(
     key: Tensor, pairs: Tensor, slots: list[int], quadratic: bool, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = torch.library.get_ctx().new_dynamic_size()
-    long = {"dtype": torch.long, "device": key.device}
     return (
-        torch.empty(pairs.shape[1] + 1, **long),
-        torch.empty(rows, **long),
-        torch.empty(rows, **long),
-        torch.empty(rows, 6, **long),
+        key.new_empty(pairs.shape[1] + 1, dtype=torch.long),
+        key.new_empty(rows, dtype=torch.long),
+        key.new_empty(rows, dtype=torch.long),
+        key.new_empty(rows, 6, dtype=torch.long),
     )

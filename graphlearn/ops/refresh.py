@@ -4,11 +4,12 @@ For the slot of key w with last event (e, t) and stored representation z, read a
 
 .. math:: \hat z = \mathrm{GRU}(W [S_w ; x_e ; \cos(\omega \tau + \phi)], z),
 
-with :math:`\tau = T - t`, or :math:`\tau = t` in absolute time. Empty slots give zero. Nothing flows
-back into the state (S, z): gradients go to the weights alone.
+with :math:`\tau = T - t`, or :math:`\tau = t` in absolute time. Empty slots give zero. Nothing
+flows back into the state (S, z): gradients go to the weights alone.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -56,10 +57,13 @@ def refresh(
         absolute: Encode the time of the event instead of the time since then.
     """
     check_ids(tables.key.shape[0], nodes)
-    out: Tensor = _refresh(
+    given = (
         nodes, now.double(), tables.key, tables.eid, tables.ts, tables.rep, tables.wide, edge,
         *weights, absolute,
     )  # fmt: skip
+    # What the dispatcher asks for an operator with so many tensors is as much as the kernel needs
+    # for a batch; it is there for graphs that are traced.
+    out: Tensor = _refresh(*given) if torch.compiler.is_compiling() else _Refresh.apply(*given)
     return out
 
 
@@ -103,11 +107,15 @@ def _refresh(
     edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor, b_hid: Tensor,
     omega: Tensor, phi: Tensor, absolute: bool,
 ) -> Tensor:  # fmt: skip
-    fast = kernels(key.device)
-    return (fast.refresh if fast else refresh_reference)(
+    return _run(
         nodes, now, key, eid, ts, rep, wide, edge, inner, w_in, w_hid, b_in, b_hid, omega, phi,
         absolute,
     )  # fmt: skip
+
+
+def _run(nodes: Tensor, *rest: Any) -> Tensor:  # noqa: ANN401
+    fast = kernels(nodes.device)
+    return (fast.refresh if fast else refresh_reference)(nodes, *rest)
 
 
 @_refresh.register_fake
@@ -129,17 +137,25 @@ def _gradients(
     b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
 ) -> Tensor:  # fmt: skip
     """Gradients of all weights, one after the other: outputs of an op must not share memory."""
-    fast = kernels(key.device)
-    given = (nodes, now, key, eid, ts, rep, wide, edge)
-    weights = (inner, w_in, w_hid, b_in, b_hid, omega, phi)
-    if fast is None:
-        with torch.enable_grad():
-            leaves = [w.detach().requires_grad_() for w in weights]
-            out = refresh_reference(*given, *leaves, absolute)
-            found = torch.autograd.grad(out, leaves, grad)
+    found = _run_back(
+        grad, nodes, now, key, eid, ts, rep, wide, edge, inner, w_in, w_hid, b_in, b_hid, omega,
+        phi, absolute, True,
+    )  # fmt: skip
+    return torch.cat([part.reshape(-1) for part in found if part is not None])
+
+
+def _run_back(grad: Tensor, *rest: Any) -> Sequence[Tensor | None]:  # noqa: ANN401
+    """Gradients of the weights; None for frequencies and phases that are not `timed`."""
+    *tensors, absolute, timed = rest
+    fast = kernels(grad.device)
+    if fast is not None:
+        found: Sequence[Tensor] = fast.refresh_grad(grad, *tensors, absolute, timed)
     else:
-        found = fast.refresh_grad(grad, *given, *weights, absolute)
-    return torch.cat([part.reshape(-1) for part in found])
+        with torch.enable_grad():
+            leaves = [w.detach().requires_grad_() for w in tensors[8:]]
+            out = refresh_reference(*tensors[:8], *leaves, absolute)
+            found = torch.autograd.grad(out, leaves, grad)
+    return found if timed else [*found[:5], None, None]
 
 
 @_gradients.register_fake
@@ -161,3 +177,19 @@ def _backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _refresh.register_autograd(_backward, setup_context=_save)
+
+
+class _Refresh(torch.autograd.Function):
+    """The same without an operator in between."""
+
+    @staticmethod
+    def forward(ctx: Context, *args: Any) -> Tensor:  # noqa: ANN401
+        *tensors, ctx.absolute = args
+        ctx.save_for_backward(*tensors)
+        return _run(*args)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        timed = ctx.needs_input_grad[13]
+        found = _run_back(grad.contiguous(), *ctx.saved_tensors, ctx.absolute, timed)
+        return (*[None] * 8, *found, None)

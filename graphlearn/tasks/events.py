@@ -9,12 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphlearn.data.dataset import Dataset, EventSplit
-from graphlearn.extras import nearest
 from graphlearn.metrics import ranks
 from graphlearn.sampling.batches import fold
 from graphlearn.sampling.stream import Events, Features, windows
 from graphlearn.tasks.event_metrics import ap_auc, event_metrics
-from graphlearn.tasks.opponents import KINDS, Kind, Opponents, scored_rows
+from graphlearn.tasks.opponents import Kind, Opponents, kinds_of, scored_rows
 from graphlearn.train.task import Schedule, Split, Task
 
 __all__ = ["EventBatch", "EventModel", "EventPrediction"]
@@ -132,7 +131,7 @@ class EventPrediction(Task):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
-        self.kinds = _kinds(eval_negatives)
+        self.kinds = kinds_of(eval_negatives)
         for split, part in dataset.splits.items():
             if part.scored is not None and not part.scored.any():
                 raise ValueError(f"no event of the {split} split of {dataset.name} is scored")
@@ -235,9 +234,10 @@ class EventPrediction(Task):
         stream = self._stream
         return Events(stream.src[ids], stream.dst[ids], stream.t[ids], ids)
 
-    def _read(self, batch: EventBatch) -> tuple[Tensor, ...]:
-        events = batch.events
-        nodes = torch.cat([events.src, events.dst, _open(batch).flatten()])
+    def _read(self, events: Events, false: Tensor) -> tuple[Tensor, ...]:
+        # candidates keep their source and repeat each other
+        others = torch.unique(false[1]) if self.candidates and not self.training else false
+        nodes = torch.cat([events.src, events.dst, others.flatten()])
         return self.event_model.read(nodes, events.t.amin(), self._features)
 
     @torch.no_grad()
@@ -245,8 +245,7 @@ class EventPrediction(Task):
         """Take events in, from what was read for their scores, or read now."""
         view, self._view = self._view, None
         if view is None:
-            nodes = torch.cat([events.src, events.dst])
-            view = self.event_model.read(nodes, events.t.amin(), self._features)
+            view = self._read(events, torch.stack([events.src, events.dst]))
         self.event_model.update(view, events)
 
     def forward(self, batch: EventBatch) -> dict[str, Tensor]:
@@ -255,7 +254,7 @@ class EventPrediction(Task):
         Args:
             batch: What `batches("train")` yields.
         """
-        self._view = self._read(batch)
+        self._view = self._read(batch.events, batch.neg)
         pairs = torch.cat([batch.pos, batch.neg.flatten(1)], dim=1)
         z = self.event_model.score(self._view, pairs, batch.t.repeat(1 + batch.neg.shape[1]))
         count = batch.pos.shape[1]
@@ -268,16 +267,17 @@ class EventPrediction(Task):
         Args:
             batch: What `batches` yields outside training.
         """
-        view = self._read(batch)
         false = _open(batch)
+        view = self._read(batch.events, false)
         pairs = torch.cat([batch.pos, false.flatten(1)], dim=1)
         z = self._scores(view, pairs, batch.t.repeat(1 + false.shape[1]))
         count = batch.pos.shape[1]
-        pos, neg = z[:count], z[count:].view(-1, count)
+        pos, neg = z[:count], z[count:].view(false.shape[1], count)
         self.event_model.update(view, batch.events)
         if self.candidates:
             neg = neg.masked_fill(batch.neg[1] < 0, -torch.inf)
-            return {"rank": ranks(pos, neg.T), **batch.rows}
+            rank = ranks(pos, neg.T) if count else pos.double()
+            return {"rank": rank, **batch.rows}
         names = ("neg", *(f"neg_{kind}" for kind in self.kinds[1:]))
         return {"pos": pos, **dict(zip(names, neg, strict=False)), **batch.rows}
 
@@ -375,18 +375,6 @@ class EventPrediction(Task):
         self._settle()
         self._reach(torch.arange(len(self._stream.src)))
         return self._stream.t[-1]
-
-
-def _kinds(names: tuple[str, ...]) -> tuple[Kind, ...]:
-    """Kinds of false pairs, each once."""
-    for name in names:
-        if name not in KINDS:
-            raise ValueError(
-                f"eval_negatives must be of {', '.join(KINDS)}, got {name!r}{nearest(name, KINDS)}"
-            )
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"eval_negatives must name at least one kind, each once, got {names}")
-    return cast(tuple[Kind, ...], names)
 
 
 def _features(dataset: Dataset, device: torch.device) -> Features:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from jaxtyping import Int
@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphlearn.data.dataset import Dataset, EventSplit
+from graphlearn.extras import nearest
 from graphlearn.sampling.batches import fold
 from graphlearn.sampling.events import OneVsMany, PastPairs, destinations, random_destinations
 from graphlearn.train.task import Split
 
-__all__ = ["KINDS", "Kind", "Opponents", "scored_rows"]
+__all__ = ["KINDS", "Kind", "Opponents", "kinds_of", "scored_rows"]
 
 PastKind = Literal["historical", "inductive"]
 Kind = Literal["random"] | PastKind
@@ -105,6 +106,25 @@ class Opponents:
     @cached_property
     def _many(self) -> OneVsMany:
         return OneVsMany(self.src, self.dst, self.t, train=self.splits["train"].events)
+
+
+def kinds_of(names: tuple[str, ...]) -> tuple[Kind, ...]:
+    """The kinds of false pairs that an evaluation names, each once.
+
+    Args:
+        names: What `eval_negatives` says.
+
+    Raises:
+        ValueError: if a name is no kind, is there twice, or if there is none.
+    """
+    for name in names:
+        if name not in KINDS:
+            raise ValueError(
+                f"eval_negatives must be of {', '.join(KINDS)}, got {name!r}{nearest(name, KINDS)}"
+            )
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"eval_negatives must name at least one kind, each once, got {names}")
+    return cast(tuple[Kind, ...], names)
 
 
 def scored_rows(part: EventSplit, size: int) -> Iterator[tuple[slice, slice]]:

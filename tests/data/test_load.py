@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ogb_layouts import write_ogb
-from torch_geometric.data import Data
+from torch_geometric.data import Data, TemporalData
 
 import graphlearn.data
 from graphlearn.data import DATASETS, load
@@ -170,3 +170,72 @@ def test_official_ogb_files_of_every_layout(tmp_path, name, metric):
     assert all(dataset.splits[split].pos.shape[1] > 0 for split in ("train", "valid", "test"))
     ends = dataset.data.edge_index
     assert int(ends.max()) < dataset.facts["num_nodes"]
+
+
+EVENTS = "".join(f"{k % 7},{(3 * k + 1) % 11},{k}\n" for k in range(40))
+
+
+def test_a_named_time_makes_events(csv, tmp_path):
+    path = tmp_path / "events.csv"
+    path.write_text("src,dst,time\n" + EVENTS)
+    assert load(path).kind == "events" and load(path, kind="events").kind == "events"
+    assert load(path, kind="link").kind == "link"
+    path.write_text(EVENTS)
+    assert load(path).kind == "link" and load(path, kind="events").kind == "events"
+    assert load(csv).kind == "link"
+    with pytest.raises(ValueError, match=r"toy.csv: an event needs source, .* got 2 columns"):
+        load(csv, kind="events")
+    with pytest.raises(ValueError, match=r"kind must be auto, link or events, got 'graph'"):
+        getattr(load, "__wrapped__", load)(csv, kind="graph")
+
+
+def test_archives_and_objects_of_events(tmp_path):
+    src, dst, t = np.loadtxt(EVENTS.splitlines(), delimiter=",", dtype=np.int64).T
+    np.savez(tmp_path / "toy.npz", src=src, dst=dst, t=t)
+    found = load(tmp_path / "toy.npz", num_nodes=20)
+    assert found.kind == "events" and found.facts["num_nodes"] == 20
+    data = TemporalData(*map(torch.from_numpy, (src, dst, t)))
+    assert load(data, protocol="transductive").kind == "events"
+
+
+def test_options_of_events(tmp_path):
+    path = tmp_path / "events.csv"
+    path.write_text("src,dst,time\n" + EVENTS + "0,1,0\n")
+    found = load(path, valid=0.2, test=0.2)
+    assert [len(found.splits[part].events) for part in ("valid", "test")] == [8, 8]
+    with pytest.raises(ValueError, match=r"line 42: time 0 comes after 39; sort the events"):
+        load(path, strict=True)
+    for option, value in (("min_year", 2007), ("trust_pickle", True)):
+        with pytest.raises(ValueError, match=rf"events.csv has no use for {option}="):
+            load(path, **{option: value})
+    for protocol in ("random", "heart", "planetoid"):
+        with pytest.raises(ValueError, match=r"protocol must be auto, transductive, inductive or"):
+            load(path, protocol=protocol)
+
+
+def test_options_of_events_mean_nothing_to_a_graph(csv):
+    for option, value in (("strict", True), ("replay", "reference")):
+        with pytest.raises(ValueError, match=rf"toy.csv has no use for {option}="):
+            load(csv, **{option: value})
+    with pytest.raises(ValueError, match=r"protocol must be auto, .* got 'inductive'"):
+        load(csv, protocol="inductive")
+
+
+def test_a_kind_that_a_source_is_not():
+    with pytest.raises(ValueError, match=r"stdlib is a graph, kind='events' does not apply"):
+        load("stdlib", kind="events")
+    with pytest.raises(ValueError, match=r"Graph is a graph, kind='events' does not apply"):
+        load(nx.karate_club_graph(), kind="events")
+    with pytest.raises(ValueError, match=r"synthetic-events is a stream of events, kind='link'"):
+        load("synthetic-events", kind="link")
+    ends = torch.arange(20)
+    with pytest.raises(ValueError, match=r"TemporalData is a stream of events, kind='link'"):
+        load(TemporalData(src=ends, dst=ends, t=ends), kind="link")
+
+
+def test_streams_by_name(monkeypatch, tmp_path):
+    assert load("Synthetic-Events", protocol="new-node", kind="events").name == "synthetic-events"
+    monkeypatch.setenv("GRAPHLEARN_DATA", str(tmp_path))
+    for name in ("collegemsg", "reddit"):
+        with pytest.raises(FileNotFoundError, match=rf"{tmp_path}.*snap.stanford.edu"):
+            load(name)

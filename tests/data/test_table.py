@@ -3,7 +3,15 @@ import gzip
 import numpy as np
 import pytest
 
-from graphlearn.data.table import cells, is_number, line_of, numbers, read_table
+from graphlearn.data.table import (
+    cells,
+    check_width,
+    is_number,
+    line_of,
+    numbers,
+    read_header,
+    read_table,
+)
 
 
 def write(tmp_path, text, name="a.csv"):
@@ -35,6 +43,7 @@ def test_header_names_the_columns(tmp_path):
     table = read_table(write(tmp_path, "time,Source,Target\n5,0,1\n"))
     assert table.ends() == (1, 2) and table.header == ("time", "source", "target")
     assert read_table(write(tmp_path, "5,0\n")).ends() == (0, 1)
+    assert read_table(write(tmp_path, "item_id,user_id\n5,0\n")).ends() == (1, 0)
 
 
 def test_a_header_needs_evidence(tmp_path):
@@ -46,6 +55,9 @@ def test_a_header_needs_evidence(tmp_path):
 def test_quotes_protect_a_separator(tmp_path):
     table = read_table(write(tmp_path, '"Lee, Ann",bob\n'))
     assert list(cells(table)) == [["Lee, Ann", "bob"]]
+    table = read_table(write(tmp_path, '"Lee, 1",2,3\n"Lee, 4",5,6\n'))
+    assert numbers(table, [1, 2], np.int64).tolist() == [[2, 3], [5, 6]]
+    assert check_width(table) == 3
 
 
 def test_numbers_refuse_what_is_none(tmp_path):
@@ -62,7 +74,32 @@ def test_lines_are_counted_as_an_editor_does(tmp_path):
 
 def test_is_number():
     assert all(map(is_number, ("1", "-2", "1.5", "1e3", "nan")))
-    assert not any(map(is_number, ("", "x", "1,2")))
+    assert not any(map(is_number, ("", "x", "1,2", "1_0", "\u0661")))
+
+
+@pytest.mark.parametrize("mark", [",", "\t", " "])
+def test_rows_must_be_of_one_length(tmp_path, mark):
+    path = write(tmp_path, f"a{mark}b\n0{mark}1\n1{mark}2\n", "a.tsv")
+    assert check_width(read_table(path)) == 2
+    path = write(tmp_path, f"0{mark}1\n\n1{mark}2{mark}3\n", "a.tsv")
+    with pytest.raises(ValueError, match=r"a.tsv, line 3: expected 2 values, got 3"):
+        check_width(read_table(path))
+    assert check_width(read_table(write(tmp_path, "src,dst,time\n"))) == 3
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_header_alone_is_read_from_the_first_lines(tmp_path, name):
+    text = "# one\n\nSrc,Dst,Time\n0,1,2\n" + "\n".join(f"{k},{k},{k}" for k in range(9))
+    assert read_header(write(tmp_path, text, name)) == ("src", "dst", "time")
+    assert read_header(write(tmp_path, "0,1,2\n1,2,3\n", name)) == ()
+    assert read_header(write(tmp_path, "", name)) == ()
+
+
+def test_a_file_that_cannot_be_read_has_no_header(tmp_path):
+    for name, raw in (("b.csv.gz", b"src,dst\n"), ("b.csv", b"src,\xff\n0,1\n")):
+        (tmp_path / name).write_bytes(raw)
+        assert read_header(tmp_path / name) == ()
+    assert read_header(tmp_path / "missing.csv") == ()
 
 
 def test_files_that_cannot_be_read(tmp_path):

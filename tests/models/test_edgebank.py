@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from event_checks import Replay, check_event_model
-from toy import event_dataset
 from torch_geometric.data import TemporalData
+from toy import event_dataset
 
 from graphlearn.data.dataset import Dataset, EventSplit
 from graphlearn.knobs import build

@@ -1,5 +1,6 @@
 """CPU kernels of the ops, compiled by numba at their first call."""
 
+from graphlearn.ops.cpu.absorb import absorb, absorb_grad
 from graphlearn.ops.cpu.commit import commit
 from graphlearn.ops.cpu.dropout import dropout, rectify
 from graphlearn.ops.cpu.join import join, listing
@@ -13,10 +14,13 @@ from graphlearn.ops.cpu.overlap import (
     overlap_sum,
 )
 from graphlearn.ops.cpu.pairs import pair_product, pair_spread
+from graphlearn.ops.cpu.pairscore import pair_scores, pair_scores_grad
 from graphlearn.ops.cpu.refresh import refresh, refresh_grad
 from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
 
 __all__ = [
+    "absorb",
+    "absorb_grad",
     "commit",
     "difference",
     "dropout",
@@ -29,6 +33,8 @@ __all__ = [
     "overlap_spread",
     "overlap_sum",
     "pair_product",
+    "pair_scores",
+    "pair_scores_grad",
     "pair_spread",
     "propagate",
     "propagate_dot",

@@ -21,7 +21,7 @@ def lowbias(x: np.uint32) -> np.uint32:
 
 
 @jit
-def slot(node: int, size: int, salt: np.uint32, quadratic: int) -> int:
+def slot(node: int, size: int, salt: np.uint32, quadratic: int) -> np.int64:
     """Where a node goes in a row; `quadratic` is the seed modulo 100, or -1."""
     if quadratic >= 0:
         n = np.int64(node) + 1
@@ -31,7 +31,7 @@ def slot(node: int, size: int, salt: np.uint32, quadratic: int) -> int:
 
 
 @jit
-def _lucky(position: int, stream: np.uint32, below: int, rand: Array) -> bool:
+def _lucky(position: int, stream: np.uint32, below: int, rand: Array) -> np.bool_:
     if rand.size:
         return np.float64(rand[position]) < below / 4294967296.0
     return np.int64(lowbias(np.uint32(np.uint32(position) ^ stream))) < below

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphlearn.ops.cpu.jit import Array, jit, share
 
-__all__ = ["refresh", "refresh_grad"]
+__all__ = ["refresh", "refresh_grad", "tanh_of", "waves"]
 
 _NODES = 8  # whose slots make up the lanes; gradients are summed within, then over the groups
 _TURN = 1 / (2 * np.pi)
@@ -49,7 +49,7 @@ def _gather(
 
 
 @partial(jit, fast=True)
-def _waves(m: int, tau: Array, omega: Array, phi: Array, wave: Array, slope: Array) -> None:
+def waves(m: int, tau: Array, omega: Array, phi: Array, wave: Array, slope: Array) -> None:
     """Cosines, and sines where they are asked for."""
     for j in range(omega.size):
         frequency, shift = np.float64(omega[j]) * _TURN, np.float64(phi[j]) * _TURN
@@ -141,7 +141,7 @@ def _project(
 
 
 @partial(jit, fast=True)
-def _tanh(m: int, x: Array, half: bool) -> None:
+def tanh_of(m: int, x: Array, half: bool) -> None:
     """Hyperbolic tangent in place, or the logistic function, which is one of half the argument."""
     scale = np.float32(0.5 if half else 1.0)
     for i in range(m):
@@ -178,12 +178,12 @@ def _gates(
                 for i in range(m):
                     gate[g + width, i] += right * z[f, i]
     for g in range(2 * width):
-        _tanh(m, gate[g], True)
+        tanh_of(m, gate[g], True)
     for f in range(width):
         new, hidden, reset = gate[2 * width + f], gate[3 * width + f], gate[f]
         for i in range(m):
             new[i] += reset[i] * hidden[i]
-        _tanh(m, new, False)
+        tanh_of(m, new, False)
 
 
 @jit
@@ -204,7 +204,7 @@ def _forward(
         m = _gather(
             low, high, nodes, now, key, eid, ts, rep, absolute, row, column, keys, events, tau, z
         )
-        _waves(m, tau, omega, phi, wave, wave[:0])
+        waves(m, tau, omega, phi, wave, wave[:0])
         _project(m, keys, events, wide, edge, wave, inner, p)
         _gates(m, p, z, w_in, w_hid, b_in, b_hid, gate)
         for f in range(width):
@@ -274,7 +274,7 @@ def _add(
                 total += lane[i]
             sums[at + g] += total
         at += 3 * width
-    for j in range(times):
+    for j in range(slope.shape[0]):
         line, steep, flat = wave[j], 0.0, np.float32(0)  # its cosines are no longer needed
         line[:m] = np.float32(0)
         for f in range(width):
@@ -293,7 +293,7 @@ def _add(
 def _backward(
     first: int, last: int, grad: Array, nodes: Array, now: float, key: Array, eid: Array,
     ts: Array, rep: Array, wide: Array, edge: Array, inner: Array, w_in: Array, w_hid: Array,
-    b_in: Array, b_hid: Array, omega: Array, phi: Array, absolute: bool, sums: Array,
+    b_in: Array, b_hid: Array, omega: Array, phi: Array, absolute: bool, timed: bool, sums: Array,
 ) -> None:  # fmt: skip
     width, lanes = rep.shape[2], _NODES * rep.shape[1]
     row, column = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
@@ -303,13 +303,13 @@ def _backward(
     p = np.empty((inner.shape[0], lanes), np.float32)
     dp = np.zeros((inner.shape[0], lanes), np.float32)
     wave = np.empty((omega.size, lanes), np.float32)
-    slope = np.empty((omega.size, lanes), np.float32)
+    slope = np.empty((omega.size if timed else 0, lanes), np.float32)
     for group in range(first, last):
         low, high = group * _NODES, min((group + 1) * _NODES, nodes.size)
         m = _gather(
             low, high, nodes, now, key, eid, ts, rep, absolute, row, column, keys, events, tau, z
         )
-        _waves(m, tau, omega, phi, wave, slope)
+        waves(m, tau, omega, phi, wave, slope)
         _project(m, keys, events, wide, edge, wave, inner, p)
         _gates(m, p, z, w_in, w_hid, b_in, b_hid, gate)
         _through(m, row, column, grad, z, gate, w_in, dp)
@@ -337,18 +337,27 @@ def refresh(
 def refresh_grad(
     grad: Tensor, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor,
     wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor,
-    b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
+    b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool, timed: bool = True,
 ) -> list[Tensor]:  # fmt: skip
-    """Gradients of the weights, summed over fixed groups of nodes."""
+    """Gradients of the weights, summed over fixed groups of nodes; zeros where not `timed`."""
     state = [part.numpy() for part in (key, eid, ts, rep, wide, edge)]
     parameters = (_in_fours(inner), w_in, w_hid, b_in, b_hid, omega, phi)
     weights = [w.detach().numpy() for w in parameters]
     groups = -(-len(nodes) // _NODES)
     sums = torch.zeros(groups, sum(w.numel() for w in parameters))
     work = grad.numel() * inner.shape[1] * 3
-    given = (grad.numpy(), nodes.numpy(), float(now), *state, *weights, absolute, sums.numpy())
+    given = (
+        grad.numpy(),
+        nodes.numpy(),
+        float(now),
+        *state,
+        *weights,
+        absolute,
+        timed,
+        sums.numpy(),
+    )
     share(_backward, groups, work, *given)
-    parts = sums.sum(0).split([w.numel() for w in parameters])
+    parts = sums.sum(0).split_with_sizes([w.numel() for w in parameters])
     found = [part.view_as(w) for part, w in zip(parts, parameters, strict=True)]
     return [found[0][: len(inner)].contiguous(), *found[1:]]
 

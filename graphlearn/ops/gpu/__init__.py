@@ -1,6 +1,8 @@
 """GPU kernels of the ops, compiled by Triton at their first call."""
 
+from graphlearn.ops.gpu.commit import commit
 from graphlearn.ops.gpu.dropout import dropout, rectify
+from graphlearn.ops.gpu.join import join, listing
 from graphlearn.ops.gpu.locate import locate
 from graphlearn.ops.gpu.overlap import (
     difference,
@@ -10,11 +12,15 @@ from graphlearn.ops.gpu.overlap import (
     overlap_sum,
 )
 from graphlearn.ops.gpu.pairs import pair_product, pair_spread
+from graphlearn.ops.gpu.refresh import refresh, refresh_grad
 from graphlearn.ops.gpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
 
 __all__ = [
+    "commit",
     "difference",
     "dropout",
+    "join",
+    "listing",
     "locate",
     "overlap",
     "overlap_count",
@@ -27,4 +33,6 @@ __all__ = [
     "propagate_max",
     "propagate_spread",
     "rectify",
+    "refresh",
+    "refresh_grad",
 ]

@@ -152,14 +152,15 @@ def listing(
     key: Tensor, pairs: Tensor, slots: list[int], quadratic: bool, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See `graphlearn.ops.join`; the number of rows has to be known on the host."""
-    count, long = pairs.shape[1], {"dtype": torch.int64, "device": key.device}
-    ptr = torch.zeros(count + 1, **long)
+    count = pairs.shape[1]
+    ptr = key.new_zeros(count + 1, dtype=torch.int64)
     salts, constants = _hops(slots, quadratic, seed)
     ends = (key, *pairs.contiguous())
     launch(_list, (count,), *ends, ptr, ptr, ptr, ptr, *salts, FILL=False, **constants)
     ptr = ptr.cumsum(0)
     rows = int(ptr[-1])
-    node, code, where = (torch.empty(shape, **long) for shape in (rows, rows, (rows, 6)))
+    node, code = (key.new_empty(rows, dtype=torch.int64) for _ in range(2))
+    where = key.new_empty(rows, 6, dtype=torch.int64)
     launch(_list, (count,), *ends, ptr, node, code, where, *salts, FILL=True, **constants)
     return ptr, node, code, where
 

@@ -20,9 +20,12 @@ POINTERS = {
     torch.float32: "*fp32",
     torch.float64: "*fp64",
 }
-MODULES = [
-    sys.modules[f"graphlearn.ops.gpu.{n}"] for n in "dropout locate overlap pairs spmm".split()
-]
+NAMES = "commit dropout join locate overlap pairs refresh spmm".split()
+MODULES = [sys.modules[f"graphlearn.ops.gpu.{n}"] for n in NAMES]
+SALTS = {"seed", "salt", "salt1", "salt2", "word", "below"}  # never specialised
+CALLED = {"search", "_probe"}  # by kernels, as are those of the cache below
+CALLED |= {"lowbias", "slot", "_candidate", "_coded", "_lanes", "_waves", "_weight", "_product"}
+CALLED |= {"_project", "_square", "_linear", "_gates", "_keep"}
 compiled = set()
 
 
@@ -33,7 +36,7 @@ def launch(kernel, grid, *args, **constants):
     for name, value in zip(kernel.arg_names, args, strict=False):
         if isinstance(value, torch.Tensor):
             signature[name] = POINTERS[value.dtype]
-        elif value is None or (value == 1 and name != "seed"):  # as Triton specialises
+        elif value is None or (value == 1 and name not in SALTS):  # as Triton specialises
             constants[name] = value
         else:
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
@@ -62,11 +65,39 @@ def run(dtype, masked, channels):
     gpu.rectify(x, x, 1.5)
 
 
+def run_cache(slots, quadratic, width, channels, edge_dim):
+    nodes, total = 5, sum(slots)
+    key = torch.zeros(nodes, total, dtype=torch.int32)
+    eid = torch.zeros(nodes, 1 + total, dtype=torch.int32)
+    ts, rep = torch.zeros(eid.shape, dtype=torch.float64), torch.zeros(*eid.shape, width)
+    opp, wide = torch.zeros(nodes, dtype=torch.int32), torch.zeros(nodes, channels)
+    rows = torch.arange(nodes)
+    rands = [torch.zeros(99) if quadratic else None] * 2
+    gpu.commit(
+        *(key, eid, ts, rep, opp, wide, torch.tensor(0)), *[rows] * 6, rep.clone(), wide.clone(),
+        slots, quadratic, 7, 2**31, quadratic, *rands,
+    )  # fmt: skip
+    rules = (slots, quadratic, 7)
+    gpu.join(key, ts, torch.stack([rows, rows]), *rules)
+    gpu.listing(key, torch.stack([rows, rows]), *rules)
+    edge = torch.zeros(3, edge_dim)
+    inner, square, bias = (
+        torch.zeros(width, channels + edge_dim + 2), torch.zeros(3 * width, width),
+        torch.zeros(3 * width),
+    )  # fmt: skip
+    weights = (inner, square, square, bias, bias, torch.zeros(2), torch.zeros(2))
+    given = (rows, torch.tensor(3.0).double(), key, eid, ts, rep, wide, edge, *weights, quadratic)
+    gpu.refresh(*given)
+    gpu.refresh_grad(rep.clone(), *given)
+
+
 for module in MODULES:
     module.launch = launch
 for settings in [(torch.float32, False, 1), (torch.float32, True, 300), (torch.float64, True, 6)]:
     run(*settings)
+for slots, *settings in [([], False, 1, 0, 0), ([4], True, 5, 72, 1), ([32, 16], False, 16, 20, 9)]:
+    run_cache(slots, *settings)
 every = {f for m in MODULES for f in vars(m).values() if isinstance(f, JITFunction)}
-left = {f.__name__ for f in every - compiled} - {"search", "_probe"}  # called by kernels
+left = {f.__name__ for f in every - compiled} - CALLED
 assert not left, f"not compiled: {left}"
 sys.stdout.write(f"{len(compiled)}\n")

@@ -266,7 +266,10 @@ def _announce(recipe: Recipe) -> None:
 
 
 def _metric(recipe: Recipe, result: "Result") -> str:
-    return recipe.published.metric if recipe.published else result.monitor.removeprefix("-")
+    """The published one, unless other knobs have made the task report others."""
+    printed = recipe.published
+    monitor = result.monitor.removeprefix("-")
+    return printed.metric if printed and printed.metric in {*result.test, *result.valid} else monitor
 
 
 def _short(recipe: Recipe, result: "Result") -> str:
@@ -293,7 +296,7 @@ def _outcome(recipe: Recipe, results: Sequence["Result"]) -> str:
     mean = percent(fmean(spread[name]), pstdev(spread[name]) if len(results) > 1 else None)
     count = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
     text = f"{recipe.name} on {recipe.dataset}: test {name} {mean} ({count})"
-    if printed := recipe.published:
+    if (printed := recipe.published) and printed.metric == name:
         runs = f", {printed.runs} runs" if printed.runs else ""
         value = percent(printed.mean, printed.std or None, scale=1.0)
         text += f"; published {value} ({printed.source}{runs})"

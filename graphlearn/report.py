@@ -53,9 +53,16 @@ class Group:
 
     @property
     def metric(self) -> str:
-        """The metric that selected the weights, or the published one."""
+        """The published metric where the runs have it, else the one that selected the weights."""
         monitor = str(self.results[0]["monitor"]).removeprefix("-")
-        return self.recipe.published.metric if self.recipe.published else monitor
+        published = self.recipe.published
+        return published.metric if published and self.values(published.metric) else monitor
+
+    @property
+    def published(self) -> Published | None:
+        """The result in print, where these runs have its metric."""
+        printed = self.recipe.published
+        return printed if printed and printed.metric == self.metric else None
 
     @property
     def trained(self) -> bool:
@@ -213,7 +220,7 @@ def _markdown(groups: Sequence[Group]) -> str:
             group.recipe.name,
             str(len(group.results)),
             *(_seeds(group.values(name)) for name in names),
-            _printed(group.recipe.published),
+            _printed(group.published),
         ]
         for group in groups
     ]
@@ -243,7 +250,7 @@ def _bars(name: str, groups: Sequence[Group]) -> "Figure":
     """Mean and deviation of every model as a bar, the published value as a diamond on it."""
     figure, axes = _canvas(1, 1, size=(7.2, 1.3 + 0.5 * len(groups)))
     axis, metric = axes[0], groups[0].metric
-    tops = [group.recipe.published.mean for group in groups if group.recipe.published]
+    tops = [group.published.mean for group in groups if group.published]
     widest = max([*tops, *(100 * value for group in groups for value in group.values(metric))])
     for place, group in enumerate(groups):
         values = [100 * value for value in group.values(metric)] or [0.0]
@@ -252,7 +259,7 @@ def _bars(name: str, groups: Sequence[Group]) -> "Figure":
         axis.barh(place, fmean(values), height=0.62, color=color, zorder=2)
         if deviation:
             axis.errorbar(fmean(values), place, xerr=deviation, color=INK, capsize=3, lw=1.2)
-        published = group.recipe.published
+        published = group.published
         if published:
             axis.errorbar(
                 published.mean, place, xerr=published.std or None, fmt="D", ms=7, lw=1.4,
@@ -285,7 +292,7 @@ def _key(figure: "Figure", groups: Sequence[Group]) -> None:
         handles.append(Patch(color=PALETTE[0], label="ours, trained"))
     if not all(group.trained for group in groups):
         handles.append(Patch(color=QUIET, label="ours, heuristic"))
-    if any(group.recipe.published for group in groups):
+    if any(group.published for group in groups):
         handles.append(
             Line2D(
                 [], [], marker="D", ls="", color=PALETTE[1], mfc="white", mew=1.6, label="published"

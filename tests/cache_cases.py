@@ -16,8 +16,18 @@ from graphlearn.ops.hashing import accept_below, slots_of
 from graphlearn.ops.refresh import Weights, refresh
 
 __all__ = [
-    "DIGESTS", "SMALL", "Stream", "college_msg", "digests", "empty_tables", "play",
-    "random_rows", "refreshed", "refresh_case", "small_stream", "streams",
+    "DIGESTS",
+    "SMALL",
+    "Stream",
+    "college_msg",
+    "digests",
+    "empty_tables",
+    "play",
+    "random_rows",
+    "refresh_case",
+    "refreshed",
+    "small_stream",
+    "streams",
 ]  # fmt: skip
 
 
@@ -184,8 +194,8 @@ def random_rows(
             ids = torch.randint(largest, (size,), generator=generator)
             if draw % 2:  # neighbours among the rows too, so that two nodes may have met
                 ids = torch.cat([ids, torch.arange(min(num_nodes, largest))])
-            for w, place in zip(ids, slots_of(ids, size, hop=hop, seed=seed, hash=hash)):
-                row[first + int(place)] = w
+            for w in ids:
+                row[first + slots_of(w, size, hop=hop, seed=seed, hash=hash)] = w
         first += size
     ts = torch.rand(num_nodes, 1 + sum(slots), dtype=torch.float64, generator=generator)
     return key, ts * 100 + 2.0**33

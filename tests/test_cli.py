@@ -161,6 +161,16 @@ def test_a_published_result_stands_beside_ours(capsys):
     assert "mean     89.00  90.00" in text and "std       1.00   0.00" in text
 
 
+def test_a_published_result_of_another_metric_is_left_out(capsys):
+    results = [
+        Result(seed, "mrr", 2, 5, {"mrr": 0.3}, {"mrr": 0.4, **groups}, "", 1.0)
+        for seed, groups in enumerate(({"mrr/new": 0.2}, {}))
+    ]
+    text = cli._outcome(gl.find("ncn/cora"), results)
+    assert text.endswith("ncn on Cora: test mrr 40.00 ± 0.00 (2 seeds)")
+    assert "mrr/new" not in text, "not every seed has it"
+
+
 def test_an_existing_run_is_an_error(capsys, folder):
     assert main([*TRAIN, "--schedule.epochs", "1"]) == 0
     capsys.readouterr()

@@ -45,6 +45,15 @@ def test_collect_sorts_by_data_set_and_value(runs):
     assert [group.trained for group in found] == [True, False, True]
 
 
+def test_a_published_number_of_another_metric_is_left_out(tmp_path):
+    folder = write(tmp_path, "ncn", 0, 0.9)
+    result = {"seed": 0, "monitor": "mrr", "test": {"mrr": 0.4}, "valid": {"mrr": 0.5}}
+    (folder / "result.json").write_text(json.dumps(result))
+    (group,) = collect([tmp_path])
+    assert (group.metric, group.published) == ("mrr", None)
+    assert "| ncn | 1 | 40.00 | - |" in report([tmp_path], tmp_path / "out")[0].read_text()
+
+
 def test_report_writes_tables_and_pictures(runs, tmp_path):
     files = report([runs], tmp_path / "out")
     assert [path.name for path in files] == [

@@ -215,7 +215,7 @@ class NAT(nn.Module):
             t: When each pair is asked for.
         """
         distinct, fresh, own, features = view
-        at = torch.searchsorted(distinct, pairs)
+        at = torch.searchsorted(distinct, pairs.contiguous())
         sums = fresh.sum(1)
         if self.node_dim:
             sums = torch.cat([self._occurring(distinct, features), sums], 1)

@@ -245,7 +245,7 @@ class EventPrediction(Task):
         """Take events in, from what was read for their scores, or read now."""
         view, self._view = self._view, None
         if view is None:
-            view = self._read(events, torch.stack([events.src, events.dst]))
+            view = self._read(events, events.src.new_empty(2, 0))
         self.event_model.update(view, events)
 
     def forward(self, batch: EventBatch) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ def written_out(stream):
             wanted = [(1, p, (other, first + i, t))] if stream.slots else []
             if len(stream.slots) == 2:
                 held = before[0][other]
-                wanted += [(2, p * stream.slots[0] + j, held[j]) for j in held]
+                wanted += [(2, p * stream.slots[0] + j, held[j]) for j in sorted(held)]
             for hop, rank, slot in wanted:
                 place = place_of(slot[0], stream, hop)
                 occupant = before[hop - 1][owner].get(place, slot)[0]

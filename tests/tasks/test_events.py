@@ -225,6 +225,17 @@ def test_candidates_are_ranked_in_blocks(monkeypatch):
     assert quiet().fit(make(candidates=12)).test == pytest.approx(whole.test)
 
 
+def test_candidates_are_read_once():
+    task = make(candidates=25, eval_batch_size=30)
+    task.start("valid")
+    batch, read, shown = next(iter(task.batches("valid"))), task.model.read, []
+    task.eval().model.read = lambda nodes, *rest: shown.append(nodes) or read(nodes, *rest)
+    task.score(batch)
+    assert len(shown[0]) <= 2 * 30 + 30 and set(batch.neg[1].flatten().tolist()) - {-1} <= set(
+        shown[0].tolist()
+    )
+
+
 def test_padding_does_not_count():
     task = make(candidates=5)
     task.start("valid")

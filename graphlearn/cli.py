@@ -268,8 +268,9 @@ def _announce(recipe: Recipe) -> None:
 def _metric(recipe: Recipe, result: "Result") -> str:
     """The published one, unless other knobs have made the task report others."""
     printed = recipe.published
-    monitor = result.monitor.removeprefix("-")
-    return printed.metric if printed and printed.metric in {*result.test, *result.valid} else monitor
+    if printed and printed.metric in {*result.test, *result.valid}:
+        return printed.metric
+    return result.monitor.removeprefix("-")
 
 
 def _short(recipe: Recipe, result: "Result") -> str:

@@ -223,7 +223,13 @@ def refresh_case(
     shapes = [(width, wide + edge_dim + times), *[(3 * width, width)] * 2, *[(3 * width,)] * 2]
     weights = Weights(*(draw(*shape) / 2 for shape in [*shapes, (times,), (times,)]))
     ids = torch.randint(nodes, (rows,), generator=generator)
-    return ids, torch.tensor(late + 50), tables, draw(events, edge_dim), weights
+    return (
+        ids,
+        torch.tensor(late + 50, dtype=torch.float64),
+        tables,
+        draw(events, edge_dim),
+        weights,
+    )
 
 
 def refreshed(

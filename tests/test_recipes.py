@@ -10,7 +10,7 @@ import toy
 from graphlearn import data
 from graphlearn.data.dataset import Dataset
 from graphlearn.knobs import build, locate
-from graphlearn.recipe import Recipe, find, names, recipes, settings
+from graphlearn.recipe import SECTIONS, Recipe, find, names, recipes, settings
 from graphlearn.train.trainer import Trainer
 
 ALL = [pytest.param(one, id=f"{one.name}-{one.dataset}") for one in recipes()]
@@ -19,11 +19,11 @@ WITHOUT_FEATURES = {"ogbl-ddi", "ogbl-ppa"}
 
 def small(recipe: Recipe) -> Recipe:
     """The recipe at a width and batch size that a toy can bear; all else as it is."""
-    values = {key: dict(value) for key, value in recipe.values.items()}
+    values = {key: dict(recipe.values.get(key, {})) for key in SECTIONS}
     if "hidden" in values["model"]:
         values["model"]["hidden"] = 8
     values["task"] |= {"batch_size": 32, "eval_batch_size": 64}
-    values["schedule"] |= {"epochs": min(values["schedule"]["epochs"], 1), "eval_every": 1}
+    values["schedule"] |= {"epochs": min(values["schedule"].get("epochs", 1), 1), "eval_every": 1}
     values["schedule"]["eval_from"] = 1
     return dataclasses.replace(recipe, values=values)
 

@@ -44,7 +44,7 @@ def absorb(
     # On a GPU a handful of matrix products and gates needs no kernel of ours.
     if kernels(nodes.device) is None or nodes.device.type != "cpu":
         return absorb_reference(*state, *weights, absolute)
-    out: Tensor = _Absorb.apply(*state, *weights, absolute)
+    out: Tensor = _Absorb.apply(*state, *weights, absolute)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -69,15 +69,17 @@ class _Absorb(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, *args: Any) -> Tensor:  # noqa: ANN401
-        from graphlearn.ops.cpu import absorb as kernel
+        from graphlearn.ops import cpu
 
         *tensors, absolute = args
+        kernel: Any = cpu.absorb
+        out: Tensor
         out, kept = kernel(*tensors, absolute, ctx.needs_input_grad[12])
         ctx.save_for_backward(*kept, *tensors[7:])
         return out
 
     @staticmethod
-    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         from graphlearn.ops.cpu import absorb_grad
 
         return (*[None] * 7, *absorb_grad(grad, *ctx.saved_tensors), None)

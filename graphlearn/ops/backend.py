@@ -84,7 +84,7 @@ class Kernels(Protocol):
     def refresh_grad(
         self, grad: Tensor, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor,
         rep: Tensor, wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor,
-        b_in: Tensor, b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
+        b_in: Tensor, b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool, timed: bool,
     ) -> list[Tensor]: ...  # fmt: skip
 
 

@@ -18,15 +18,16 @@ class NCache(nn.Module):
     r"""Caches of the neighbours of each node up to two hops, of a size that no degree exceeds.
 
     A key w of hop k can only lie in the slot :math:`\mathrm{slot}_k(w)` of its owner's row, so that
-    looking it up is one probe. An event (u, v, t) writes v into hop 1 of u, the hop-1 keys of v into
-    hop 2 of u, and the same the other way round; a key that finds its slot taken by another one
-    replaces it with probability `alpha`. All values that a batch writes are read before it, and of
-    several candidates for a slot the latest wins: the result depends on nothing else.
+    looking it up is one probe. An event (u, v, t) writes v into hop 1 of u, the hop-1 keys of v
+    into hop 2 of u, and the same the other way round; a key that finds its slot taken by another
+    one replaces it with probability `alpha`. All values that a batch writes are read before it,
+    and of several candidates for a slot the latest wins: the result depends on nothing else.
 
     Rows hold, beside each key, the number and the time of its event and a short representation;
     each node has a wide one as well. Times are 64-bit floats: whole units are exact up to
-    :math:`2^{53}`. Memory per node: 16 + 4 F bytes for each of the :math:`1 + \sum_k M_k` slots (12
-    + 4 F for that of hop 0), 4 for the last partner, 4 D for the wide representation.
+    :math:`2^{53}`. Memory per node: :math:`\sum_k M_k (16 + 4 F)` bytes for the slots,
+    :math:`12 + 4 F` for that of hop 0, whose event is also that of the wide representation,
+    and :math:`4 + 4 D` for its partner and itself.
 
     Reference: Yuhong Luo, Pan Li, "Neighborhood-aware Scalable Temporal Network Representation
     Learning", LoG 2022. Differs from the published code: 32-bit ids and 64-bit times instead of
@@ -78,13 +79,12 @@ class NCache(nn.Module):
         self.num_nodes, self.slots, self.alpha = num_nodes, tuple(slots), alpha
         self.hash: Hash = hash
         self.seed, self.blocks, self.below = seed, blocks, accept_below(alpha)
-        total = sum(slots)
-        number, time = {"dtype": torch.int32}, {"dtype": torch.float64}
-        self.register_buffer("key", torch.empty(num_nodes, total, **number))
-        self.register_buffer("eid", torch.empty(num_nodes, 1 + total, **number))
-        self.register_buffer("ts", torch.empty(num_nodes, 1 + total, **time))
+        total, number, time = sum(slots), torch.int32, torch.float64
+        self.register_buffer("key", torch.empty(num_nodes, total, dtype=number))
+        self.register_buffer("eid", torch.empty(num_nodes, 1 + total, dtype=number))
+        self.register_buffer("ts", torch.empty(num_nodes, 1 + total, dtype=time))
         self.register_buffer("rep", torch.empty(num_nodes, 1 + total, dim))
-        self.register_buffer("opp", torch.empty(num_nodes, **number))
+        self.register_buffer("opp", torch.empty(num_nodes, dtype=number))
         self.register_buffer("wide", torch.empty(num_nodes, wide_dim))
         self.register_buffer("batch_no", torch.empty((), dtype=torch.int64))
         self.reset()
@@ -180,7 +180,8 @@ class NCache(nn.Module):
         spread = list(rand[:1])
         if len(rand) == 2:
             real = (self.keys(1)[other] >= 0).view(-1)
-            spread.append(rand[1][(real.cumsum(0) - 1).clamp(min=0)])
+            padded = torch.nn.functional.pad(rand[1], (0, 1))  # there may be none
+            spread.append(padded[(real.cumsum(0) - 1).clamp(min=0)])
         return spread
 
     def _check(self, name: str, own: Tensor, given: Tensor) -> None:

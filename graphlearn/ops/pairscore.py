@@ -24,7 +24,7 @@ __all__ = ["Scorer", "pair_scores", "pair_scores_reference", "recency"]
 
 
 class Scorer(NamedTuple):
-    """Parameters: P (64, C); W-bar (Q, S + C); b (Q,); W_1 = [W_q W_u W_v W_r] and b_1; w_2, b_2."""
+    """Parameters: P (64, C); mean head (Q, S + C) and b; W_1 = [W_q W_u W_v W_r], b_1; w_2, b_2."""
 
     code: Tensor
     head: Tensor
@@ -64,7 +64,7 @@ def pair_scores(
     given = (at, counts, since, rates, sums, own, *scorer, log, p, seed)
     if kernels(at.device) is None or at.device.type != "cpu":
         return pair_scores_reference(*given)
-    out: Tensor = _PairScores.apply(*given)
+    out: Tensor = _PairScores.apply(*given)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -98,16 +98,18 @@ class _PairScores(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, *args: Any) -> Tensor:  # noqa: ANN401
-        from graphlearn.ops.cpu import pair_scores as kernel
+        from graphlearn.ops import cpu
 
         *tensors, log, p, seed = args
+        kernel: Any = cpu.pair_scores
+        logits: Tensor
         logits, kept = kernel(*tensors, log, p, seed)
         ctx.save_for_backward(*kept, tensors[0], tensors[1], *tensors[4:])
         ctx.settings = (log, p, seed)
         return logits
 
     @staticmethod
-    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         from graphlearn.ops.cpu import pair_scores_grad
 
         found = pair_scores_grad(grad.contiguous(), *ctx.saved_tensors, *ctx.settings)

@@ -63,7 +63,8 @@ def refresh(
     )  # fmt: skip
     # What the dispatcher asks for an operator with so many tensors is as much as the kernel needs
     # for a batch; it is there for graphs that are traced.
-    out: Tensor = _refresh(*given) if torch.compiler.is_compiling() else _Refresh.apply(*given)
+    run: Any = _refresh if torch.compiler.is_compiling() else _Refresh.apply
+    out: Tensor = run(*given)
     return out
 
 
@@ -149,11 +150,11 @@ def _run_back(grad: Tensor, *rest: Any) -> Sequence[Tensor | None]:  # noqa: ANN
     *tensors, absolute, timed = rest
     fast = kernels(grad.device)
     if fast is not None:
-        found: Sequence[Tensor] = fast.refresh_grad(grad, *tensors, absolute, timed)
+        found: Sequence[Tensor] = fast.refresh_grad(grad, *rest)
     else:
         with torch.enable_grad():
             leaves = [w.detach().requires_grad_() for w in tensors[8:]]
-            out = refresh_reference(*tensors[:8], *leaves, absolute)
+            out = refresh_reference(*[*tensors[:8], *leaves, absolute])
             found = torch.autograd.grad(out, leaves, grad)
     return found if timed else [*found[:5], None, None]
 
@@ -189,7 +190,7 @@ class _Refresh(torch.autograd.Function):
         return _run(*args)
 
     @staticmethod
-    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        timed = ctx.needs_input_grad[13]
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+        timed = any(ctx.needs_input_grad[13:15])
         found = _run_back(grad.contiguous(), *ctx.saved_tensors, ctx.absolute, timed)
         return (*[None] * 8, *found, None)

@@ -141,7 +141,8 @@ def test_occupancy_grows_and_is_forgotten():
     replay = walk(stop=100)
     some = replay.model.occupancy()
     replay.take_all(200, start=100)
-    assert len(some) == 2 and all(0 < a <= b <= 1 for a, b in zip(some, replay.model.occupancy()))
+    more = replay.model.occupancy()
+    assert len(some) == 2 and all(0 < a <= b <= 1 for a, b in zip(some, more, strict=True))
     replay.model.reset()
     assert replay.model.occupancy() == [0.0, 0.0]
 
@@ -173,5 +174,6 @@ def test_bad_settings(settings, message):
 def test_a_checkpoint_of_other_nodes_is_refused():
     state = make(event_dataset()).state_dict()
     other = NAT(31, slots=(8, 4), self_dim=12, pair_dim=6, time_dim=5, code_dim=3)
-    with pytest.raises(ValueError, match=r"the state is of another cache: key has shape \(30, 12\)"):
+    message = r"the state is of another cache: key has shape \(30, 12\), expected \(31, 12\)"
+    with pytest.raises(ValueError, match=message):
         other.load_state_dict(state)

@@ -4,8 +4,7 @@ from itertools import product
 
 import pytest
 import torch
-from cache_cases import random_rows, small_stream
-from cache_cases import play as play_stream
+from cache_cases import play, random_rows, small_stream
 from checks import using
 
 from graphlearn.ops import cpu
@@ -48,14 +47,14 @@ def test_counts_equal_sets(draw, largest, rules, kernels):
     key, ts = random_rows(6, **rules, largest=largest, draw=draw)
     with using(kernels):
         counts, met = join(key, ts, ALL, **rules)
-    near = rules["slots"][:1]
+    near = sum(rules["slots"][:1])
     for (u, v), count, time in zip(ALL.t().tolist(), counts, met.tolist(), strict=True):
         expected = torch.bincount(torch.tensor([*codes(key, rules["slots"], u, v).values()]))
         assert torch.equal(count[: len(expected)].long(), expected)
         assert not count[len(expected) :].any()
         times = [-1.0]
         for owner, other in ((u, v), (v, u)):
-            for place in range(*near):
+            for place in range(near):
                 if key[owner, place] == other:
                     times.append(ts[owner, 1 + place].item())
         assert time == max(times)
@@ -94,8 +93,7 @@ def test_nobody_met_in_an_empty_cache(kernels):
 
 @KERNELS
 def test_the_last_meeting_is_found_from_either_side(kernels):
-    stream = small_stream("mix")
-    tables = play_stream(stream, kernels)
+    tables = play(small_stream("mix"), kernels)
     rules = {"slots": (4, 2), "hash": "mix", "seed": 7}
     pairs = torch.tensor([[0, 3, 2, 4, 1, 3, 0], [3, 0, 3, 1, 1, 4, 4]])
     with using(kernels):

@@ -18,7 +18,9 @@ def by_cell(case, absolute):
     nodes, now, tables, edge, weights = case
     width = tables.rep.shape[2]
     cell = nn.GRUCell(width, width)
-    for name, value in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights[1:5]):
+    for name, value in zip(
+        ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights[1:5], strict=True
+    ):
         getattr(cell, name).data.copy_(value)
     out = torch.zeros(len(nodes), *tables.rep.shape[1:])
     for i, node in enumerate(nodes.tolist()):
@@ -85,6 +87,22 @@ def reference_in_64_bits(nodes, now, tables, rep, wide, edge, weights):
 @KERNELS
 def test_every_weight_receives_a_gradient(kernels):
     assert all(grad.any() for grad in refreshed(refresh_case(), kernels)[1:])
+
+
+@KERNELS
+@pytest.mark.parametrize("frozen", [{5, 6}, {5}, {6}, {0, 1, 2}])
+def test_a_frozen_weight_changes_no_other_gradient(frozen, kernels):
+    case = refresh_case()
+    _, *grads = refreshed(case, kernels)
+    leaves = Weights(*(w.clone().requires_grad_(k not in frozen) for k, w in enumerate(case[4])))
+    with using(kernels):
+        out = refresh(*case[:4], leaves)
+    out.backward(torch.linspace(-1, 2, out.numel()).view_as(out))
+    for k, (leaf, grad) in enumerate(zip(leaves, grads, strict=True)):
+        if k in frozen:
+            assert leaf.grad is None
+        else:
+            torch.testing.assert_close(leaf.grad, grad)
 
 
 @KERNELS

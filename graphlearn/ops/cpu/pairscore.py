@@ -100,6 +100,10 @@ def _split(hidden: Tensor, head: Tensor, own: Tensor) -> tuple[Tensor, Tensor, T
     )  # fmt: skip
 
 
+def _arrays(*tensors: Tensor) -> list[Array]:
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
 @cache
 def _logs(log: bool) -> Tensor:
     """Logarithms of all counts that rows of 4096 slots allow; none where counts stay."""
@@ -115,8 +119,8 @@ def pair_scores(
     pairs, width, at = at.shape[1], len(hidden), at.contiguous()
     pooled, recency = torch.empty(pairs, head.shape[1]), torch.empty(pairs, len(rates))
     logs = _logs(log)
-    parts = (at, counts, since, rates, sums, code, logs, pooled, recency)
-    share(_features, pairs, 500 * pairs, *(part.detach().numpy() for part in parts))
+    given = (at, counts, since, rates, sums, code, logs, pooled, recency)
+    share(_features, pairs, 500 * pairs, *_arrays(*given))
     pooled = dropout(pooled, p, seed, False) if p else pooled
     on_q, on_source, on_target, on_recency = _split(hidden, head, own)
     pre = torch.mm(pooled, torch.mm(on_q, head).t())
@@ -125,8 +129,7 @@ def pair_scores(
     bias = torch.addmv(hidden_bias, on_q, head_bias)
     source, target = torch.mm(own, on_source.t()), torch.mm(own, on_target.t())
     logits = torch.empty(pairs)
-    parts = (at, source, target, bias, out.detach()[0])
-    arrays = [part.numpy() for part in parts]
+    arrays = _arrays(at, source, target, bias, out[0])
     shift = np.float32(out_bias.item())
     share(_logits, pairs, pairs * width, *arrays, shift, pre.numpy(), logits.numpy())
     return logits, (pooled, recency, pre, logs)
@@ -142,8 +145,8 @@ def pair_scores_grad(
     at, width = at.contiguous(), len(hidden)
     source, target = (torch.zeros(len(own), width) for _ in range(2))
     bias, last = torch.zeros(width), torch.zeros(width)
-    parts = (at, grad, out.detach()[0], pre, source, target, bias, last)
-    share(_logits_grad, width, 4 * pre.numel(), *(part.numpy() for part in parts))
+    given = (at, grad, out[0], pre, source, target, bias, last)
+    share(_logits_grad, width, 4 * pre.numel(), *_arrays(*given))
     on_q, on_source, on_target, _ = _split(hidden, head, own)
     folded = torch.mm(pre.t(), pooled)  # gradient of the product of first layer and head
     first = torch.addr(torch.mm(folded, head.t()), bias, head_bias)
@@ -154,8 +157,7 @@ def pair_scores_grad(
     d_pooled = torch.mm(pre, torch.mm(on_q, head))
     d_pooled = dropout(d_pooled, p, seed, False) if p else d_pooled
     d_sums, d_code = torch.zeros_like(sums), torch.zeros_like(code)
-    parts = (at, counts, d_pooled, logs, d_sums, d_code)
-    _features_grad(*(part.detach().numpy() for part in parts))
+    _features_grad(*_arrays(at, counts, d_pooled, logs, d_sums, d_code))
     return (
         d_sums, d_own, d_code, torch.mm(on_q.t(), folded), torch.mv(on_q.t(), bias), d_hidden, bias,
         last[None], grad.sum()[None],

@@ -21,16 +21,9 @@ _SPAN = 512  # lanes that one row of partial sums of an outer product stands for
 
 @jit
 def _lanes(
-    lane: tl.tensor,
-    total: tl.tensor,
-    nodes: tl.tensor,
-    now: tl.tensor,
-    key: tl.tensor,
-    eid: tl.tensor,
-    ts: tl.tensor,
-    slots: tl.tensor,
-    ABSOLUTE: tl.constexpr,
-) -> tl.tensor:
+    lane: tl.tensor, total: tl.tensor, nodes: tl.tensor, now: tl.tensor, key: tl.tensor,
+    eid: tl.tensor, ts: tl.tensor, slots: tl.tensor, ABSOLUTE: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """Place in the tables, key, number and time of each lane, and whether it is occupied."""
     inside = lane < total
     column = lane % (slots + 1)
@@ -86,23 +79,11 @@ def _product(x: tl.tensor, weight: tl.tensor) -> tl.tensor:
 
 @jit
 def _project(
-    w: tl.tensor,
-    number: tl.tensor,
-    tau: tl.tensor,
-    held: tl.tensor,
-    wide: tl.tensor,
-    edge: tl.tensor,
-    inner: tl.tensor,
-    omega: tl.tensor,
-    phi: tl.tensor,
-    own: tl.tensor,
-    more: tl.tensor,
-    times: tl.tensor,
-    WIDTH: tl.constexpr,
-    WIDE: tl.constexpr,
-    LANES: tl.constexpr,
+    w: tl.tensor, number: tl.tensor, tau: tl.tensor, held: tl.tensor, wide: tl.tensor,
+    edge: tl.tensor, inner: tl.tensor, omega: tl.tensor, phi: tl.tensor, own: tl.tensor,
+    more: tl.tensor, times: tl.tensor, WIDTH: tl.constexpr, WIDE: tl.constexpr, LANES: tl.constexpr,
     CHAN: tl.constexpr,
-) -> tl.tensor:
+) -> tl.tensor:  # fmt: skip
     """Products of the projection with the three parts of its argument."""
     columns = own + more + times
     p = tl.zeros([LANES, WIDE], tl.float32)
@@ -149,15 +130,9 @@ def _linear(
 
 @jit
 def _gates(
-    p: tl.tensor,
-    z: tl.tensor,
-    w_in: tl.tensor,
-    w_hid: tl.tensor,
-    b_in: tl.tensor,
-    b_hid: tl.tensor,
-    WIDTH: tl.constexpr,
-    WIDE: tl.constexpr,
-) -> tl.tensor:
+    p: tl.tensor, z: tl.tensor, w_in: tl.tensor, w_hid: tl.tensor, b_in: tl.tensor,
+    b_hid: tl.tensor, WIDTH: tl.constexpr, WIDE: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """Reset, update, new and the hidden part of new."""
     reset = tl.sigmoid(
         _linear(p, w_in, b_in, 0, WIDTH, WIDE) + _linear(z, w_hid, b_hid, 0, WIDTH, WIDE)
@@ -173,33 +148,13 @@ def _gates(
 
 @jit
 def _forward(
-    nodes: tl.tensor,
-    now: tl.tensor,
-    key: tl.tensor,
-    eid: tl.tensor,
-    ts: tl.tensor,
-    rep: tl.tensor,
-    wide: tl.tensor,
-    edge: tl.tensor,
-    inner: tl.tensor,
-    w_in: tl.tensor,
-    w_hid: tl.tensor,
-    b_in: tl.tensor,
-    b_hid: tl.tensor,
-    omega: tl.tensor,
-    phi: tl.tensor,
-    out: tl.tensor,
-    total: tl.tensor,
-    slots: tl.tensor,
-    own: tl.tensor,
-    more: tl.tensor,
-    times: tl.tensor,
-    ABSOLUTE: tl.constexpr,
-    WIDTH: tl.constexpr,
-    WIDE: tl.constexpr,
-    LANES: tl.constexpr,
+    nodes: tl.tensor, now: tl.tensor, key: tl.tensor, eid: tl.tensor, ts: tl.tensor, rep: tl.tensor,
+    wide: tl.tensor, edge: tl.tensor, inner: tl.tensor, w_in: tl.tensor, w_hid: tl.tensor,
+    b_in: tl.tensor, b_hid: tl.tensor, omega: tl.tensor, phi: tl.tensor, out: tl.tensor,
+    total: tl.tensor, slots: tl.tensor, own: tl.tensor, more: tl.tensor, times: tl.tensor,
+    ABSOLUTE: tl.constexpr, WIDTH: tl.constexpr, WIDE: tl.constexpr, LANES: tl.constexpr,
     CHAN: tl.constexpr,
-) -> None:
+) -> None:  # fmt: skip
     lane = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)
     place, w, number, tau, held = _lanes(lane, total, nodes, now, key, eid, ts, slots, ABSOLUTE)
     p = _project(
@@ -217,15 +172,9 @@ def _forward(
 
 @jit
 def _keep(
-    sums: tl.tensor,
-    gate: tl.constexpr,
-    left: tl.tensor,
-    right: tl.tensor,
-    p: tl.tensor,
-    z: tl.tensor,
-    WIDTH: tl.constexpr,
-    WIDE: tl.constexpr,
-) -> None:
+    sums: tl.tensor, gate: tl.constexpr, left: tl.tensor, right: tl.tensor, p: tl.tensor,
+    z: tl.tensor, WIDTH: tl.constexpr, WIDE: tl.constexpr,
+) -> None:  # fmt: skip
     """Gradients of the weights and biases of one gate, from those of its two arguments."""
     f = tl.arange(0, WIDE)
     mask = (f < WIDTH)[:, None] & (f < WIDTH)[None, :]
@@ -240,36 +189,14 @@ def _keep(
 
 @jit
 def _backward(
-    nodes: tl.tensor,
-    now: tl.tensor,
-    key: tl.tensor,
-    eid: tl.tensor,
-    ts: tl.tensor,
-    rep: tl.tensor,
-    wide: tl.tensor,
-    edge: tl.tensor,
-    inner: tl.tensor,
-    w_in: tl.tensor,
-    w_hid: tl.tensor,
-    b_in: tl.tensor,
-    b_hid: tl.tensor,
-    omega: tl.tensor,
-    phi: tl.tensor,
-    grad: tl.tensor,
-    dp: tl.tensor,
-    sums: tl.tensor,
-    steep: tl.tensor,
-    total: tl.tensor,
-    slots: tl.tensor,
-    own: tl.tensor,
-    more: tl.tensor,
-    times: tl.tensor,
-    ABSOLUTE: tl.constexpr,
-    WIDTH: tl.constexpr,
-    WIDE: tl.constexpr,
-    LANES: tl.constexpr,
+    nodes: tl.tensor, now: tl.tensor, key: tl.tensor, eid: tl.tensor, ts: tl.tensor, rep: tl.tensor,
+    wide: tl.tensor, edge: tl.tensor, inner: tl.tensor, w_in: tl.tensor, w_hid: tl.tensor,
+    b_in: tl.tensor, b_hid: tl.tensor, omega: tl.tensor, phi: tl.tensor, grad: tl.tensor,
+    dp: tl.tensor, sums: tl.tensor, steep: tl.tensor, total: tl.tensor, slots: tl.tensor,
+    own: tl.tensor, more: tl.tensor, times: tl.tensor, TIMED: tl.constexpr,
+    ABSOLUTE: tl.constexpr, WIDTH: tl.constexpr, WIDE: tl.constexpr, LANES: tl.constexpr,
     CHAN: tl.constexpr,
-) -> None:
+) -> None:  # fmt: skip
     """Gradients of the projected vectors (`dp`), and sums of those of all but the projection."""
     lane = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)
     place, w, number, tau, held = _lanes(lane, total, nodes, now, key, eid, ts, slots, ABSOLUTE)
@@ -295,7 +222,8 @@ def _backward(
     mask = (lane < total)[:, None] & (f < WIDTH)[None, :]
     tl.store(dp + lane[:, None] * WIDTH + f[None, :], back, mask=mask)
     steep += tl.program_id(0).to(tl.int64) * 2 * times
-    for first in range(0, times, CHAN):
+    end = times if TIMED else 0
+    for first in range(0, end, CHAN):
         c = first + tl.arange(0, CHAN)
         weight = _weight(inner, own + more, times, own + more + times, c, WIDTH, WIDE)
         slope = _product(back, tl.trans(weight)).to(tl.float64)
@@ -306,26 +234,12 @@ def _backward(
 
 @jit
 def _outer(
-    nodes: tl.tensor,
-    now: tl.tensor,
-    key: tl.tensor,
-    eid: tl.tensor,
-    ts: tl.tensor,
-    table: tl.tensor,
-    phi: tl.tensor,
-    dp: tl.tensor,
-    sums: tl.tensor,
-    total: tl.tensor,
-    slots: tl.tensor,
-    size: tl.tensor,
-    PART: tl.constexpr,
-    ABSOLUTE: tl.constexpr,
-    WIDTH: tl.constexpr,
-    WIDE: tl.constexpr,
-    LANES: tl.constexpr,
-    CHAN: tl.constexpr,
+    nodes: tl.tensor, now: tl.tensor, key: tl.tensor, eid: tl.tensor, ts: tl.tensor,
+    table: tl.tensor, phi: tl.tensor, dp: tl.tensor, sums: tl.tensor, total: tl.tensor,
+    slots: tl.tensor, size: tl.tensor, PART: tl.constexpr, ABSOLUTE: tl.constexpr,
+    WIDTH: tl.constexpr, WIDE: tl.constexpr, LANES: tl.constexpr, CHAN: tl.constexpr,
     SPAN: tl.constexpr,
-) -> None:
+) -> None:  # fmt: skip
     """Sums of `dp` times wide vectors, event features or waves, over SPAN lanes."""
     begin = tl.program_id(0).to(tl.int64) * SPAN
     c, f = tl.program_id(1) * CHAN + tl.arange(0, CHAN), tl.arange(0, WIDE)
@@ -373,9 +287,9 @@ def refresh(
 def refresh_grad(
     grad: Tensor, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor,
     wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor,
-    b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
+    b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool, timed: bool = True,
 ) -> list[Tensor]:  # fmt: skip
-    """Gradients of the weights, from sums over fixed groups of slots."""
+    """Gradients of the weights, from sums over fixed groups of slots; zeros where not `timed`."""
     given = (nodes, now, key, eid, ts, rep, wide, edge)
     square = (w_in, w_hid, b_in, b_hid)
     arrays = [x.contiguous() for x in (*given, inner, *square, omega, phi)]
@@ -383,10 +297,10 @@ def refresh_grad(
     programs, spans = triton.cdiv(total, sizes["LANES"]), triton.cdiv(total, _SPAN)
     small, times = [w.numel() for w in square], omega.numel()
     dp, sums = inner.new_empty(total, rep.shape[2]), inner.new_empty(programs, sum(small))
-    steep = inner.new_empty(programs, 2, times, dtype=torch.float64)
+    steep = inner.new_zeros(programs, 2, times, dtype=torch.float64)
     counts = (total, key.shape[1], wide.shape[1], edge.shape[1], times)
     buffers = (grad.contiguous(), dp, sums, steep)
-    launch(_backward, (programs,), *arrays, *buffers, *counts, **sizes)
+    launch(_backward, (programs,), *arrays, *buffers, *counts, TIMED=timed, **sizes)
 
     parts = []
     for part, (table, size) in enumerate(zip((*arrays[6:8], arrays[-2]), counts[2:], strict=True)):

@@ -10,7 +10,7 @@ from graphlearn.ops.cpu.commit import lowbias, slot
 from graphlearn.ops.hashing import key_of, lowbias32, slots_of
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(streams())
 def test_bits_of_the_reference(stream):
     for one, two in zip(play(stream, cpu), play(stream, None), strict=True):

@@ -88,7 +88,7 @@ def run_cache(slots, quadratic, width, channels, edge_dim):
     weights = (inner, square, square, bias, bias, torch.zeros(2), torch.zeros(2))
     given = (rows, torch.tensor(3.0).double(), key, eid, ts, rep, wide, edge, *weights, quadratic)
     gpu.refresh(*given)
-    gpu.refresh_grad(rep.clone(), *given)
+    gpu.refresh_grad(rep.clone(), *given, not quadratic)
 
 
 for module in MODULES:

@@ -1,5 +1,7 @@
 """The GPU kernels that refresh slots equal the reference, and so do their gradients."""
 
+import sys
+
 import pytest
 import torch
 from cache_cases import refresh_case, refreshed
@@ -26,9 +28,8 @@ def test_empty_and_full_rows(rows, held, gpu, device):
 
 
 def test_sums_over_several_spans(gpu, device, monkeypatch):
-    from graphlearn.ops.gpu import refresh as kernels
-
-    monkeypatch.setattr(kernels, "_SPAN", 64)
+    # By name, as the package exports a function of that name.
+    monkeypatch.setattr(sys.modules["graphlearn.ops.gpu.refresh"], "_SPAN", 64)
     check(refresh_case(rows=30), gpu, device)
 
 
@@ -36,6 +37,16 @@ def test_sums_over_several_spans(gpu, device, monkeypatch):
 @pytest.mark.parametrize("wide", [0, 20])
 def test_any_number_of_channels_and_frequencies(wide, times, gpu, device):
     check(refresh_case(times=times, wide=wide, edge_dim=1, late=100.0), gpu, device)
+
+
+def test_frequencies_may_be_frozen(gpu, device):
+    nodes, now, tables, edge, weights = refresh_case()
+    given = [x.to(device) for x in (nodes, now, *tables[:4], tables.wide, edge, *weights)]
+    grad = torch.ones(7, 7, 4, device=device)
+    full = gpu.refresh_grad(grad, *given, False, True)
+    part = gpu.refresh_grad(grad, *given, False, False)
+    assert all(torch.equal(one, two) for one, two in zip(full[:5], part[:5], strict=True))
+    assert not any(x.any() for x in part[5:])
 
 
 def test_tiles_get_smaller_as_vectors_grow(gpu):

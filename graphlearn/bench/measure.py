@@ -1,8 +1,9 @@
 """Alternatives timed in turns on the same input, after a check that they agree.
 
 A file of `benchmarks/` offers `cases(smoke, data)`, which yields what is measured here: a `Case` of
-alternatives, a `Limit` for a single number, or a line of text. Times are CPU seconds of the
-process, of one thread, so that a busy machine changes them little; what counts are ratios.
+alternatives, a `Limit` for a single number, a `Value` that was measured along with others, or a
+line of text. Times are CPU seconds of the process, of one thread, so that a busy machine changes
+them little; what counts are ratios.
 """
 
 import gc
@@ -59,14 +60,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Limit:
-    """One number that must not be too large.
+    """One number, which as a rule must not be too large.
 
     Args:
         name: What it is.
         input: Of what.
         value: Measures it.
         unit: In which unit.
-        at_most: The bound.
+        at_most: The bound; None where the number is only recorded.
         rounds: How often it is measured; the least counts.
         note: What a reader of the result must know.
     """
@@ -75,7 +76,7 @@ class Limit:
     input: str
     value: Callable[[], float]
     unit: str
-    at_most: float
+    at_most: float | None
     rounds: int = 1
     note: str = ""
 
@@ -114,29 +115,31 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Value:
-    """What a `Limit` came to."""
+    """What a `Limit` came to, or one of several numbers that were measured together."""
 
     name: str
     input: str
     value: float
     unit: str
-    at_most: float
+    at_most: float | None
     note: str = ""
 
     @property
     def met(self) -> bool:
-        """Whether the bound holds."""
-        return self.value <= self.at_most
+        """Whether the bound holds, if there is one."""
+        return self.at_most is None or self.value <= self.at_most
 
 
 Measured = Ratio | Value
 
 
-def run(cases: Iterable[Case | Limit | str], *, smoke: bool = False) -> Iterator[Measured | str]:
+def run(
+    cases: Iterable[Case | Limit | Value | str], *, smoke: bool = False
+) -> Iterator[Measured | str]:
     """Measure what a benchmark yields, one after the other, on one thread.
 
     Args:
-        cases: What `cases()` of a benchmark returned; lines of text are handed through.
+        cases: What `cases()` of a benchmark returned; values and lines of text are handed through.
         smoke: One round each: whether it runs and agrees, not how fast it is.
 
     Raises:
@@ -147,7 +150,7 @@ def run(cases: Iterable[Case | Limit | str], *, smoke: bool = False) -> Iterator
     torch.set_num_threads(1)
     try:
         for case in cases:
-            if isinstance(case, str):
+            if isinstance(case, str | Value):
                 yield case
             elif isinstance(case, Limit):
                 rounds = range(1 if smoke else case.rounds)

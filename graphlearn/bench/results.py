@@ -18,7 +18,7 @@ from graphlearn.report import table
 
 __all__ = ["FOLDER", "benchmarks", "lines", "machine", "save", "write_table"]
 
-Cases = Callable[..., Iterable[Case | Limit | str]]
+Cases = Callable[..., Iterable[Case | Limit | Value | str]]
 
 FOLDER = Path(__file__).parent.parent.parent / "benchmarks"
 PACKAGES = ("torch", "numpy", "numba", "scipy", "torch-geometric", "lightning-fabric")
@@ -210,8 +210,8 @@ def _cells(row: Ratio) -> list[str]:
 
 
 def _limit_cells(row: Value) -> list[str]:
-    values = (_number(row.value), f"{row.at_most:g}")
-    return [row.name, row.input, *(f"{value} {row.unit}".strip() for value in values)]
+    bound = "" if row.at_most is None else f"{row.at_most:g} {row.unit}".strip()
+    return [row.name, row.input, f"{_number(row.value)} {row.unit}".strip(), bound]
 
 
 def _number(value: float) -> str:

@@ -125,36 +125,39 @@ class NAT(nn.Module):
             seed=cache_seed, blocks=blocks,
         )  # fmt: skip
         self.register_buffer("seen", torch.zeros(2, dtype=torch.int64))
-        steps = torch.linspace(0, 1, time_dim, dtype=torch.float64)
-        low, high = (1e-9, 1.0) if scale == "decades" else (1 / time_span, 1 / time_gap)
-        omega = (high * (low / high) ** steps).float()
-        for name, value in (("omega", omega), ("phi", torch.zeros(time_dim))):
-            if train_time:
-                self.register_parameter(name, nn.Parameter(value))
-            else:
-                self.register_buffer(name, value)
-        self.self_in = nn.Linear(self_dim + edge_dim + time_dim, self_dim, bias=False)
+        self._time(time_gap, time_span, time_dim, scale == "decades", train_time, recency_dim)
+        inner = self_dim + edge_dim + time_dim
+        self.self_in = nn.Linear(inner, self_dim, bias=False)
         self.self_gru = nn.GRUCell(self_dim, self_dim)
-        self.slot_in = nn.Linear(self_dim + edge_dim + time_dim, dim, bias=False)
+        self.slot_in = nn.Linear(inner, dim, bias=False)
         self.slot_gru = nn.GRUCell(dim, dim)
         self.code = nn.Parameter(torch.randn(_CODES, code_dim))
         self.head = nn.Parameter(torch.empty(heads, pair_dim, node_dim + dim + code_dim))
         self.head_bias = nn.Parameter(torch.zeros(pair_dim))
         self.attend = nn.Parameter(torch.empty(heads, pair_dim)) if pool == "attn" else None
-        for weight in self.head:
-            nn.init.xavier_uniform_(weight)
-        if self.attend is not None:
-            nn.init.xavier_uniform_(self.attend)
         width = pair_dim + 2 * self_dim
         self.hidden = nn.Linear(width + recency_dim, width)
         self.out = nn.Linear(width, 1)
+        for weight in (*self.head, *([] if self.attend is None else [self.attend])):
+            nn.init.xavier_uniform_(weight)
         for layer in (self.hidden, self.out):
             nn.init.xavier_normal_(layer.weight)
         self.pooled_dropout, self.key_dropout = Dropout(dropout), Dropout(dropout)
-        last = torch.linspace(0, 1, max(recency_dim, 2), dtype=torch.float64)[:recency_dim]
-        self.register_buffer(
-            "rates", 1 / (time_gap * (10 * time_span / time_gap) ** last), persistent=False
-        )
+
+    def _time(
+        self, gap: float, span: float, dim: int, decades: bool, train: bool, recency_dim: int
+    ) -> None:
+        """Frequencies and phases of the time encoding, and the rates at which recency decays."""
+        steps = torch.linspace(0, 1, dim, dtype=torch.float64)
+        low, high = (1e-9, 1.0) if decades else (1 / span, 1 / gap)
+        for name, value in (("omega", high * (low / high) ** steps), ("phi", 0 * steps)):
+            if train:
+                self.register_parameter(name, nn.Parameter(value.float()))
+            else:
+                self.register_buffer(name, value.float())
+        steps = torch.linspace(0, 1, max(recency_dim, 2), dtype=torch.float64)[:recency_dim]
+        # The slowest rate tells pairs that ever met from those that never did.
+        self.register_buffer("rates", 1 / (gap * (10 * span / gap) ** steps), persistent=False)
 
     @staticmethod
     def _check(path: str, pool: str, counts: str, sizes: dict[str, int]) -> None:

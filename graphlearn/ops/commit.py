@@ -87,6 +87,15 @@ class _Rows(NamedTuple):
     event: Tensor
 
 
+class _Rules(NamedTuple):
+    """Where keys go, and which of them are let in."""
+
+    slots: list[int]
+    hash: Hash
+    seed: int
+    below: int
+
+
 def commit_reference(
     key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, opp: Tensor, wide: Tensor, batch_no: Tensor,
     src: Tensor, dst: Tensor, t: Tensor, event: Tensor, src_at: Tensor, dst_at: Tensor,
@@ -94,7 +103,6 @@ def commit_reference(
     blocks: bool, rand1: Tensor | None, rand2: Tensor | None,
 ) -> None:  # fmt: skip
     """The specification, vectorised: hop 2, hop 1, hop 0, each read before it is written."""
-    hash: Hash = "quadratic" if quadratic else "mix"
 
     def both(first: Tensor, second: Tensor) -> Tensor:
         return torch.cat([first, second]) if blocks else torch.stack([first, second], 1).view(-1)
@@ -103,61 +111,85 @@ def commit_reference(
         both(src, dst), both(dst, src), both(src_at, dst_at), both(dst_at, src_at),
         both(t, t), both(event, event),
     )  # fmt: skip
-    count, rank = len(fresh), torch.arange(2 * len(src), device=src.device)
-
-    def winners(
-        hop: int, owner: Tensor, at: Tensor, wanted: Tensor, position: Tensor, rand: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Which candidates are written, and the slot of each."""
-        size, first = slots[hop - 1], sum(slots[: hop - 1])
-        place = slots_of(wanted, size, hop=hop, seed=seed, hash=hash)
-        occupant = key[owner, first + place].long()
-        free = (occupant == -1) | (occupant == wanted)
-        if rand is None:
-            lucky = mixed(position, batch_no, hop=hop, seed=seed) < below
-        else:
-            lucky = rand[position].double() < below / 2**32
-        taken = (wanted >= 0) & (free | lucky)
-        flat = at * size + place
-        largest = torch.full((count * size,), -1, device=key.device, dtype=torch.long)
-        largest.scatter_reduce_(0, flat, torch.where(taken, position, -1), "amax")
-        return taken & (largest[flat] == position), place
-
+    tables = Tables(key, eid, ts, rep, opp, wide, batch_no)
+    rules = _Rules(slots, "quadratic" if quadratic else "mix", seed, below)
     if len(slots) == 2:
-        wide_of = slots[0]
-        wanted = key[rows.other, :wide_of].long().view(-1)
-        owner, at, source, source_at = (
-            part.repeat_interleave(wide_of)
-            for part in (rows.owner, rows.owner_at, rows.other, rows.other_at)
-        )
-        position = torch.arange(len(wanted), device=key.device)
-        column = 1 + position % wide_of
-        win, place = winners(2, owner, at, wanted, position, rand2)
-        owner, place, source, source_at, column = (
-            part[win] for part in (owner, place, source, source_at, column)
-        )
-        key[owner, wide_of + place] = wanted[win].to(key.dtype)
-        eid[owner, 1 + wide_of + place] = eid[source, column]
-        ts[owner, 1 + wide_of + place] = ts[source, column]
-        rep[owner, 1 + wide_of + place] = fresh[source_at, column].to(rep.dtype)
+        _write_far(tables, rows, fresh, rules, rand2)
     if slots:
-        win, place = winners(1, rows.owner, rows.owner_at, rows.other, rank, rand1)
-        owner, place, other, at = (
-            part[win] for part in (rows.owner, place, rows.other, rows.owner_at)
-        )
-        known = key[owner, place] == other
-        key[owner, place] = other.to(key.dtype)
-        eid[owner, 1 + place] = rows.event[win].to(eid.dtype)
-        ts[owner, 1 + place] = rows.t[win].to(ts.dtype)
-        kept = torch.where(known[:, None], fresh[at, 1 + place], 0.0)
-        rep[owner, 1 + place] = kept.to(rep.dtype)
-    last = torch.full((count,), -1, device=key.device, dtype=torch.long)
-    last.scatter_reduce_(0, rows.owner_at, rank, "amax")
-    win = last[rows.owner_at] == rank
-    owner, at = rows.owner[win], rows.owner_at[win]
-    eid[owner, 0] = rows.event[win].to(eid.dtype)
-    ts[owner, 0] = rows.t[win].to(ts.dtype)
-    rep[owner, 0] = fresh[at, 0].to(rep.dtype)
-    opp[owner] = rows.other[win].to(opp.dtype)
-    wide[owner] = own[at].to(wide.dtype)
+        _write_near(tables, rows, fresh, rules, rand1)
+    _write_own(tables, rows, fresh, own)
     batch_no += 1
+
+
+def _largest(flat: Tensor, rank: Tensor, size: int) -> Tensor:
+    """Which candidates have the largest rank of their place; those of rank -1 take no part."""
+    largest = torch.full((size,), -1, device=flat.device, dtype=torch.long)
+    largest.scatter_reduce_(0, flat, rank, "amax")
+    return (rank >= 0) & (largest[flat] == rank)
+
+
+def _winners(
+    tables: Tables, hop: int, owner: Tensor, at: Tensor, wanted: Tensor, count: int,
+    rules: _Rules, rand: Tensor | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Which candidates are written, by rank, and the slot of each."""
+    slots, hash, seed, below = rules
+    size, first = slots[hop - 1], sum(slots[: hop - 1])
+    position = torch.arange(len(wanted), device=wanted.device)
+    place = slots_of(wanted, size, hop=hop, seed=seed, hash=hash)
+    occupant = tables.key[owner, first + place].long()
+    free = (occupant == -1) | (occupant == wanted)
+    if rand is None:
+        lucky = mixed(position, tables.batch_no, hop=hop, seed=seed) < below
+    else:
+        lucky = rand[position].double() < below / 2**32
+    taken = (wanted >= 0) & (free | lucky)
+    return _largest(at * size + place, torch.where(taken, position, -1), count * size), place
+
+
+def _write_far(
+    tables: Tables, rows: _Rows, fresh: Tensor, rules: _Rules, rand: Tensor | None
+) -> None:
+    """Hop 2: what the other end has in hop 1."""
+    key, eid, ts, rep = tables[:4]
+    near = rules.slots[0]
+    wanted = key[rows.other, :near].long().view(-1)
+    owner, at, source, source_at = (
+        part.repeat_interleave(near)
+        for part in (rows.owner, rows.owner_at, rows.other, rows.other_at)
+    )
+    win, place = _winners(tables, 2, owner, at, wanted, len(fresh), rules, rand)
+    column = 1 + torch.arange(len(wanted), device=key.device) % near
+    owner, place, source, source_at, column = (
+        part[win] for part in (owner, place, source, source_at, column)
+    )
+    key[owner, near + place] = wanted[win].to(key.dtype)
+    eid[owner, 1 + near + place] = eid[source, column]
+    ts[owner, 1 + near + place] = ts[source, column]
+    rep[owner, 1 + near + place] = fresh[source_at, column].to(rep.dtype)
+
+
+def _write_near(
+    tables: Tables, rows: _Rows, fresh: Tensor, rules: _Rules, rand: Tensor | None
+) -> None:
+    """Hop 1: the other end, with what was known of it."""
+    key, eid, ts, rep = tables[:4]
+    win, place = _winners(tables, 1, rows.owner, rows.owner_at, rows.other, len(fresh), rules, rand)
+    owner, place, other, at = (part[win] for part in (rows.owner, place, rows.other, rows.owner_at))
+    known = key[owner, place] == other
+    key[owner, place] = other.to(key.dtype)
+    eid[owner, 1 + place] = rows.event[win].to(eid.dtype)
+    ts[owner, 1 + place] = rows.t[win].to(ts.dtype)
+    rep[owner, 1 + place] = torch.where(known[:, None], fresh[at, 1 + place], 0.0).to(rep.dtype)
+
+
+def _write_own(tables: Tables, rows: _Rows, fresh: Tensor, own: Tensor) -> None:
+    """Hop 0 and the wide representation: the latest event of each node."""
+    rank = torch.arange(len(rows.owner), device=fresh.device)
+    win = _largest(rows.owner_at, rank, len(fresh))
+    owner, at = rows.owner[win], rows.owner_at[win]
+    tables.eid[owner, 0] = rows.event[win].to(tables.eid.dtype)
+    tables.ts[owner, 0] = rows.t[win].to(tables.ts.dtype)
+    tables.rep[owner, 0] = fresh[at, 0].to(tables.rep.dtype)
+    tables.opp[owner] = rows.other[win].to(tables.opp.dtype)
+    tables.wide[owner] = own[at].to(tables.wide.dtype)

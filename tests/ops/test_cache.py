@@ -80,7 +80,7 @@ def test_ids_and_times_that_32_bit_floats_cannot_hold():
     last, late = 2**24 + 3, 2.0**31 + 1
     cache = NCache(2**24 + 4, slots=(1,), dim=1, wide_dim=1, alpha=1.0)
     src, dst = torch.tensor([last]), torch.tensor([last - 1])
-    events = (src, dst, torch.tensor([late]), torch.tensor([2**24 + 1]))
+    events = (src, dst, torch.tensor([late], dtype=torch.float64), torch.tensor([2**24 + 1]))
     cache.commit(
         events, (torch.tensor([1]), torch.tensor([0])), torch.ones(2, 2, 1), torch.ones(2, 1)
     )

@@ -106,10 +106,10 @@ def _setting(dataset: gl.Dataset, *, seen: int) -> _Setting:
 def _op_cases(setting: _Setting, *, many: int) -> Iterator[Case]:
     yield _commit_case(setting)
     yield _stream_case(setting)
-    made = torch.Generator().manual_seed(1)
+    made, others = torch.Generator().manual_seed(1), torch.unique(setting.stream.dst)
     for times in (1, many):
         src = torch.cat([setting.batch.src] * 2).repeat_interleave(times)
-        dst = setting.stream.dst[torch.randint(SEEN, src.shape, generator=made) % BATCH**2]
+        dst = others[torch.randint(len(others), src.shape, generator=made)]
         yield _join_case(setting, torch.stack([src, dst]))
     for name, way in _differentiable(setting).items():
         note = f"{len(setting.nodes)} distinct nodes of a batch of {BATCH} and its negatives"

@@ -1,40 +1,22 @@
-"""Tables of runs beside published results, learning curves over seeds, and bar charts."""
+"""Tables of runs beside published results, learning curves over seeds, bars, and timelines."""
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
+from graphlearn.canvas import INK, PALETTE, QUIET, canvas, drawn
 from graphlearn.recipe import Published, Recipe, find
+from graphlearn.timeline import Lane, through_time, timeline
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    Draw = Callable[[str, Sequence["Group"]], Figure]
-
 __all__ = ["Group", "collect", "natural", "percent", "report", "table"]
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-QUIET, INK = "#9AA0A6", "#202124"
-STYLE: dict[Any, Any] = {
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#5F6368",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E8EAED",
-    "legend.frameon": False,
-    "figure.dpi": 150,
-    "savefig.facecolor": "white",
-}
 
 
 @dataclass(frozen=True)
@@ -45,11 +27,13 @@ class Group:
         recipe: What was run.
         results: Contents of each `result.json`, by seed.
         histories: Rows of each `metrics.csv`.
+        folders: Where each of them lies.
     """
 
     recipe: Recipe
     results: Sequence[Mapping[str, Any]]
     histories: Sequence[Sequence[Mapping[str, float]]]
+    folders: Sequence[Path] = ()
 
     @property
     def metric(self) -> str:
@@ -77,6 +61,9 @@ class Group:
 def report(paths: Iterable[Path], out: Path) -> list[Path]:
     """Write `results.md`, `results.csv`, and per data set a bar chart and learning curves.
 
+    For runs on a stream there is also a picture of how good they are as time goes by; it is
+    computed from their weights the first time, see `graphlearn.timeline`.
+
     Args:
         paths: Run folders, or folders that hold some at any depth.
         out: Folder of the report; made if need be.
@@ -97,9 +84,11 @@ def report(paths: Iterable[Path], out: Path) -> list[Path]:
     with files[1].open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([CSV_HEAD, *_csv_rows(groups)])
     for name, part in parts.items():
-        files.append(_drawn(_bars, name, part, out / f"bars-{name}.png"))
+        files.append(drawn(_bars, name, part, out / f"bars-{name}.png"))
         if any(group.trained for group in part):
-            files.append(_drawn(_curves, name, part, out / f"curves-{name}.png"))
+            files.append(drawn(_curves, name, part, out / f"curves-{name}.png"))
+        if lanes := _lanes(part):
+            files.append(drawn(through_time, name, lanes, out / f"time-{name}.png"))
     return files
 
 
@@ -121,14 +110,15 @@ def collect(paths: Iterable[Path]) -> list[Group]:
             key = (recipe.dataset, recipe.name)
             found.setdefault(key, []).append((recipe.seed or 0, folder, recipe))
     if not found:
-        where = ", ".join(map(str, paths))
-        raise FileNotFoundError(f"there is no finished run (a result.json) below {where}")
+        searched = ", ".join(map(str, paths))
+        raise FileNotFoundError(f"there is no finished run (a result.json) below {searched}")
     groups = []
     for runs in found.values():
         runs.sort(key=lambda run: (run[0], str(run[1])))
         results = [_result(folder) for _, folder, _ in runs]
         histories = [_history(folder / "metrics.csv") for _, folder, _ in runs]
-        groups.append(Group(runs[0][2], results, histories))
+        where = [folder for _, folder, _ in runs]
+        groups.append(Group(runs[0][2], results, histories, where))
     return sorted(groups, key=lambda group: (group.recipe.dataset, -_mean(group)))
 
 
@@ -160,6 +150,15 @@ def natural(name: str) -> tuple[str, int]:
     """Order in which hits@20 comes before hits@100."""
     word, _, number = name.partition("@")
     return word, int(number) if number.isdigit() else 0
+
+
+def _lanes(groups: Sequence[Group]) -> list[Lane]:
+    """What there is to draw over time."""
+    found = [
+        Lane(group.recipe.name, [one for folder in group.folders if (one := timeline(folder))])
+        for group in groups
+    ]
+    return [lane for lane in found if lane.seeds]
 
 
 def _label(group: Group) -> str:
@@ -248,7 +247,7 @@ def _csv_rows(groups: Sequence[Group]) -> Iterable[Sequence[object]]:
 
 def _bars(name: str, groups: Sequence[Group]) -> "Figure":
     """Mean and deviation of every model as a bar, the published value as a diamond on it."""
-    figure, axes = _canvas(1, 1, size=(7.2, 1.3 + 0.5 * len(groups)))
+    figure, axes = canvas(1, 1, size=(7.2, 1.3 + 0.5 * len(groups)))
     axis, metric = axes[0], groups[0].metric
     tops = [group.published.mean for group in groups if group.published]
     widest = max([*tops, *(100 * value for group in groups for value in group.values(metric))])
@@ -307,7 +306,7 @@ def _curves(name: str, groups: Sequence[Group]) -> "Figure":
     panels = _panels(trained)
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    figure, axes = _canvas(rows, columns, size=(4.2 * columns, 3.2 * rows + 0.4))
+    figure, axes = canvas(rows, columns, size=(4.2 * columns, 3.2 * rows + 0.4))
     for axis, panel in zip(axes, panels, strict=False):
         for group, color in zip(trained, cycle(PALETTE)):
             epochs, middle, deviation = _band(group, panel)
@@ -321,6 +320,7 @@ def _curves(name: str, groups: Sequence[Group]) -> "Figure":
                 axis.fill_between(epochs, low, high, color=color, alpha=0.18, lw=0)
         axis.set_title(_words(panel) + ("" if panel == "loss" else " (%)"), loc="left")
         axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     figure.suptitle(f"{name}: {_over(trained)}", x=0.01, ha="left", fontsize=13)
@@ -334,7 +334,7 @@ def _panels(groups: Sequence[Group]) -> list[str]:
     keys = {key for group in groups for rows in group.histories for row in rows for key in row}
     valid = sorted((key for key in keys if key.startswith("valid/")), key=natural)
     first = f"valid/{groups[0].metric}"
-    valid.sort(key=lambda key: key != first)
+    valid.sort(key=lambda key: (key != first, key.count("/")))  # parts of a split come last
     return ["loss", *valid][:6]
 
 
@@ -357,25 +357,10 @@ def _over(groups: Sequence[Group]) -> str:
 
 
 def _words(key: str) -> str:
-    split, _, name = key.rpartition("/")
-    short = {"auc": "AUC", "ap": "AP", "mrr": "MRR"}
-    name = short.get(name, name.replace("hits@", "Hits@"))
-    return {"valid": "validation "}.get(split, "") + name
-
-
-def _canvas(rows: int, columns: int, *, size: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
-    """A figure that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def _drawn(draw: "Draw", name: str, groups: Sequence[Group], path: Path) -> Path:
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        draw(name, groups).savefig(path)
-    return path
+    """`valid/ap/new` as it stands over a panel: `validation AP, new`."""
+    split, name = ("validation ", key[6:]) if key.startswith("valid/") else ("", key)
+    name, _, group = name.partition("/")
+    base, _, rest = name.partition("@")
+    short = {"auc": "AUC", "ap": "AP", "mrr": "MRR", "hits": "Hits"}.get(base, base)
+    short += {"": "", "batch": " by batch"}.get(rest, f"@{rest}")
+    return split + short + (f", {group}" if group else "")

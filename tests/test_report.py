@@ -4,7 +4,7 @@ import json
 import pytest
 
 from graphlearn.recipe import Recipe, dump, find
-from graphlearn.report import collect, natural, percent, report, table
+from graphlearn.report import _words, collect, natural, percent, report, table
 from graphlearn.runs import folder_of
 
 
@@ -125,3 +125,31 @@ def test_natural_order():
         "hits@100",
         "mrr",
     ]
+
+
+def test_runs_on_a_stream_are_drawn_over_time(tmp_path, monkeypatch):
+    folder = write(tmp_path / "runs", "nat", 0, 0.9, dataset="calls")
+    write(tmp_path / "runs", "tgn", 0, 0.8, dataset="calls")
+    rows = {"start": [0.0, 0.0], "time": [1.0, 2.0], "ap": [0.5, 0.7]}
+    monkeypatch.setattr("graphlearn.report.timeline", lambda path: rows if path == folder else {})
+    files = report([tmp_path / "runs"], tmp_path / "out")
+    assert [path.name for path in files[2:]] == [
+        "bars-calls.png",
+        "curves-calls.png",
+        "time-calls.png",
+    ]
+    assert files[-1].read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("loss", "loss"),
+        ("valid/hits@20", "validation Hits@20"),
+        ("ap@batch", "AP by batch"),
+        ("valid/auc/new-old", "validation AUC, new-old"),
+        ("valid/ap/historical", "validation AP, historical"),
+    ],
+)
+def test_words_over_a_panel(key, words):
+    assert _words(key) == words

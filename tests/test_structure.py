@@ -17,7 +17,8 @@ LAYERS = {  # a file imports from its own layer or from below
     "sampling": 3.5,
     **dict.fromkeys(["models", "data"], 4),
     "tasks": 5,
-    **dict.fromkeys(["knobs", "recipe", "runs", "predict", "report", "bench"], 6),
+    **dict.fromkeys(["canvas", "knobs", "recipe", "runs", "predict"], 6),
+    **dict.fromkeys(["timeline", "report", "bench"], 6),
     **dict.fromkeys(["options", "cli", "__main__", "__init__"], 7),
 }
 APART = {("models", "data"), ("data", "models"), ("tasks", "models")}

@@ -1,4 +1,4 @@
-"""A training step of NAT on a stream, what each stage of it costs, and one against many.
+"""A training step of NAT on a stream, against the published formulation and against TGN.
 
 The alternative is the published formulation written plainly in torch: every node of a batch read
 as often as it occurs, all slots, the empty ones too, through the projection of concatenated inputs
@@ -8,17 +8,13 @@ and the same state; in evaluation both must give the same logits.
 """
 
 import copy
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +22,16 @@ from torch.nn import functional as F
 from torch.optim import Adam
 
 import graphlearn as gl
-from graphlearn.bench import Case, Limit, Value
+from graphlearn.bench import Case
 from graphlearn.cli import main
-from graphlearn.models import NAT, TGN, nat
-from graphlearn.ops.cache import NCache
+from graphlearn.models import NAT, TGN
 from graphlearn.ops.hashing import slots_of
 from graphlearn.sampling.stream import Events, Features, windows
 from graphlearn.tasks.events import EventModel
 from graphlearn.train import optim
-from graphlearn.train.memory import keep_memory
 from graphlearn.train.task import Schedule
 
-__all__ = ["Published", "cases", "peak_of_one_against_many"]
+__all__ = ["Published", "cases"]
 
 BATCH, SEEN, LAST = 100, 30_000, 41_000
 # Width of the features, CPU milliseconds of the authors' code in print, times less we want to take.
@@ -47,7 +41,6 @@ PUBLISHED = {
     "time_dim": 1, "alpha": 0.7, "counts": "plain", "time": "absolute", "clock": "time",
     "scale": "decades", "train_time": True, "recency_dim": 0, "hash": "quadratic", "cache_seed": 7,
 }  # fmt: skip
-MANY = 200  # events that are told from all other destinations
 
 
 class _Part(NamedTuple):
@@ -60,28 +53,28 @@ class _Part(NamedTuple):
     batches: list[tuple[Events, Tensor]]  # each with its false destinations
 
 
-def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Case | Limit | Value | str]:
-    """Steps at three widths of features, a step of TGN, stages, and one against many.
+def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Case | str]:
+    """Steps at three widths of features, and a step of TGN on the same events.
 
     Args:
         smoke: A synthetic stream.
-        data: Folder of the data sets; those that are absent are left out.
+        data: Folder of the data sets; without CollegeMsg nothing is measured.
     """
     if smoke:
-        dataset = gl.load("synthetic-events")
-        yield from _step_cases(_part(dataset, 1_000, 1_600), widths=WIDTHS[:2], smoke=True)
-        yield from _many_limits("synthetic-events", data, events=20)
+        part = _part(gl.load("synthetic-events"), 1_000, 1_600)
+        for width, _, _ in WIDTHS[:2]:
+            yield _step_case(part, width)
+        yield _tgn_case(part)
         return
-    for name in ("collegemsg", "jodie-wikipedia"):
-        try:
-            dataset = gl.load(name, root=data)
-        except (FileNotFoundError, ImportError, OSError, ValueError) as error:
-            yield f"{name} is left out: {error}"
-            continue
-        if name == "collegemsg":
-            yield from _step_cases(_part(dataset, SEEN, LAST), widths=WIDTHS, smoke=False)
-        else:
-            yield from _many_limits(name, data, events=MANY)
+    try:
+        part = _part(gl.load("collegemsg", root=data), SEEN, LAST)
+    except (FileNotFoundError, ImportError, OSError, ValueError) as error:
+        yield f"collegemsg is left out: {error}"
+        return
+    for width, printed, goal in WIDTHS:
+        case, theirs = _step_case(part, width), "published formulation"
+        yield replace(case, targets={theirs: goal}, printed=printed, printed_target=goal)
+    yield replace(_tgn_case(part), printed=TGN_MS)
 
 
 class Published(nn.Module):
@@ -241,22 +234,6 @@ def _features(part: _Part, width: int, *, drawn: bool = False) -> Features:
     return Features(*(torch.randn(shape) if drawn else torch.zeros(shape) for shape in shapes))
 
 
-def _step_cases(
-    part: _Part, *, widths: tuple[tuple[int, float, float], ...], smoke: bool
-) -> Iterator[Case | Value]:
-    for width, printed, goal in widths:
-        printed, goal = (0.0, 0.0) if smoke else (printed, goal)
-        yield _step_case(part, width, printed, goal)
-    yield _tgn_case(part, printed=0.0 if smoke else TGN_MS)
-    for preset, width, settings in (("default settings", 0, {}), ("published", 32, PUBLISHED)):
-        model = _model(part, width, **settings)
-        _replay(model, part, _features(part, width), BATCH)
-        on = f"{part.name}, {preset}, width {width}"
-        yield from _stages(part, model, width, f"{on}, graphlearn", 2 if smoke else 100)
-        with patch.dict(os.environ, GRAPHLEARN_OPS="reference"):
-            yield from _stages(part, model, width, f"{on}, torch reference", 2 if smoke else 20)
-
-
 def _model(part: _Part, width: int, **settings: Any) -> NAT:  # noqa: ANN401
     torch.manual_seed(0)
     gap = float(part.stream.t[part.seen]) / part.seen
@@ -272,7 +249,7 @@ def _replay(model: EventModel, part: _Part, features: Features, size: int) -> No
         model.update(model.read(ends, events.t[0], features), events)
 
 
-def _step_case(part: _Part, width: int, printed: float, goal: float) -> Case:
+def _step_case(part: _Part, width: int) -> Case:
     """A step of both on batch after batch; q is as wide as the features, as it is published."""
     model = _model(part, width, pair_dim=width, **PUBLISHED)
     _replay(model, part, _features(part, width), BATCH)
@@ -305,9 +282,6 @@ def _step_case(part: _Part, width: int, printed: float, goal: float) -> Case:
             "published formulation": _their_step(theirs, part, _from_one(features)),
         },
         {"graphlearn": lambda: found[0], "published formulation": lambda: found[1]},
-        targets={"published formulation": goal},
-        printed=printed,
-        printed_target=goal,
         rounds=15,
         seconds=25.0,
         note="logits agree from the same state with dropout off, on drawn features",
@@ -383,7 +357,7 @@ def _their_step(model: Published, part: _Part, features: Features) -> Callable[[
     return step
 
 
-def _tgn_case(part: _Part, *, printed: float) -> Case:
+def _tgn_case(part: _Part) -> Case:
     """The same events by our TGN, whose batches are twice as long."""
     none = _features(part, 0)
     models = {"graphlearn": _model(part, 0), "TGN by PyG": TGN(part.num_nodes, len(part.stream.t))}
@@ -403,7 +377,6 @@ def _tgn_case(part: _Part, *, printed: float) -> Case:
         f"{part.name}, no features",
         ways,
         {name: partial(taken_in, name) for name in ways},
-        printed=printed,
         note="NAT in two batches, TGN in one; in print: PyG's example of TGN",
     )
 
@@ -411,113 +384,6 @@ def _tgn_case(part: _Part, *, printed: float) -> Case:
 def _repeat(step: Callable[[], None], times: int) -> None:
     for _ in range(times):
         step()
-
-
-class _Clock:
-    """CPU seconds of each stage, without those of the stages within it."""
-
-    def __init__(self) -> None:
-        self.spent: dict[str, float] = {}
-        self._inner = 0.0
-
-    def __call__(self, stage: str, way: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            outer, self._inner = self._inner, 0.0
-            began = time.process_time()
-            found = way(*args, **kwargs)
-            whole = time.process_time() - began
-            self.spent[stage] = self.spent.get(stage, 0.0) + whole - self._inner
-            self._inner = outer + whole
-            return found
-
-        return timed
-
-
-STAGES = (
-    (NAT, "read", "distinct nodes"), (nat, "refresh", "refresh"), (nat, "absorb", "absorb"),
-    (NAT, "score", "rows and sums"), (NCache, "join", "join"), (nat, "pair_scores", "scorer"),
-    (Tensor, "backward", "backward"), (Adam, "step", "Adam"), (NAT, "update", "commit"),
-)  # fmt: skip
-
-
-def _stages(part: _Part, model: NAT, width: int, on: str, steps: int) -> Iterator[Value]:
-    """CPU time of each stage in consecutive training steps."""
-    step, clock = _step(model, part, _features(part, width), BATCH), _Clock()
-    _repeat(step, 2)
-    with ExitStack() as stack:
-        stack.enter_context(patch.dict(globals(), loss=clock("loss", loss)))
-        for owner, attribute, stage in STAGES:
-            timed = clock(stage, getattr(owner, attribute))
-            stack.enter_context(patch.object(owner, attribute, timed))
-        _repeat(clock("all else", step), steps)
-    total = sum(clock.spent.values())
-    for stage, spent in [*clock.spent.items(), ("whole step", total)]:
-        value, rate = 1e6 * spent / steps / BATCH, steps * BATCH / spent
-        note = f"{spent / total:.1%}; {rate:,.0f} events per second"
-        yield Value(stage, on, value, "CPU us per event", None, note)
-
-
-def _many_limits(name: str, data: Path | None, events: int) -> Iterator[Limit]:
-    """How fast events are told from all other destinations, and in which memory."""
-    on = f"{name}, {events} events, all other destinations"
-
-    def rate() -> float:
-        score = _against_many(name, data, events)
-        began = time.process_time()
-        count = len(score())
-        return count / (time.process_time() - began)
-
-    yield Limit("one against many", on, rate, "pairs per CPU s", None, note="reading included")
-    peak = partial(_in_new_process, name, data, events)
-    note = "whole process, stream and replay included"
-    yield Limit("peak memory of one against many", on, peak, "GB", 4.0, note=note)
-
-
-def _against_many(name: str, data: Path | None, events: int) -> Callable[[], Tensor]:
-    """Scores the first events of the test against all other destinations."""
-    dataset = gl.load(name, root=data)
-    first = int(dataset.splits["test"].events[0])
-    part = _part(dataset, first, first + BATCH)
-    model, none = _model(part, 0).eval(), _features(part, 0)
-    _replay(model, part, none, BATCH)
-    ahead = _at(part.stream, torch.arange(first, first + events))
-    others = torch.unique(part.stream.dst)
-
-    @torch.no_grad()
-    def score() -> Tensor:
-        view = model.read(torch.cat([ahead.src, ahead.dst, others]), ahead.t[0], none)
-        pairs = torch.cartesian_prod(ahead.src, others).t()
-        keep = (others != ahead.dst[:, None]).flatten()
-        t = ahead.t.repeat_interleave(len(others))
-        return model.score(view, pairs[:, keep], t[keep])
-
-    score()  # kernels are compiled at their first call
-    return score
-
-
-def peak_of_one_against_many(name: str, data: Path | None, events: int) -> float:
-    """Largest memory of this process after one scoring, in GB.
-
-    Args:
-        name: The data set.
-        data: Folder of the data sets.
-        events: How many events are told from all other destinations.
-    """
-    torch.set_num_threads(1)
-    keep_memory()
-    _against_many(name, data, events)()
-    rows = Path("/proc/self/status").read_text().splitlines()
-    return next(int(row.split()[1]) for row in rows if row.startswith("VmHWM:")) * 1024 / 1e9
-
-
-def _in_new_process(name: str, data: Path | None, events: int) -> float:
-    code = (
-        "import pathlib, runpy, sys; file, name, data, events = sys.argv[1:]; print(runpy.run_path"
-        "(file)['peak_of_one_against_many'](name, pathlib.Path(data) if data else None, "
-        "int(events)))"
-    )
-    words = [sys.executable, "-c", code, __file__, name, str(data or ""), str(events)]
-    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
 if __name__ == "__main__":

@@ -320,7 +320,7 @@ def _curves(name: str, groups: Sequence[Group]) -> "Figure":
                 axis.fill_between(epochs, low, high, color=color, alpha=0.18, lw=0)
         axis.set_title(_words(panel) + ("" if panel == "loss" else " (%)"), loc="left")
         axis.set_xlabel("epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.locator_params(axis="x", integer=True)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     figure.suptitle(f"{name}: {_over(trained)}", x=0.01, ha="left", fontsize=13)

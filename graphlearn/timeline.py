@@ -109,10 +109,11 @@ def _read(path: Path) -> Columns:
         ValueError: if it is damaged.
     """
     with path.open(newline="", encoding="utf-8") as file:
-        head, *rows = csv.reader(file)
+        lines = list(csv.reader(file))
     try:
-        if not {"start", "time"} <= set(head):
-            raise ValueError("columns are missing")
+        head, *rows = lines
+        if not (rows and {"start", "time"} <= set(head)):
+            raise ValueError("rows or columns are missing")
         values = [[float(cell) for cell in row] for row in rows]
         return {name: list(column) for name, *column in zip(head, *values, strict=True)}
     except ValueError:
@@ -148,14 +149,14 @@ def through_time(name: str, lanes: Sequence[Lane]) -> "Figure":
     clock = _clock(lanes)
     for axis, key in zip(axes, panels, strict=False):
         _lines(axis, lanes, key, clock)
-        axis.set_title(f"{_QUALITY[key]} in the test (%)", loc="left")
+        words = "in the test (%), rolling mean over a tenth of the batches"
+        axis.set_title(f"{_QUALITY[key]} {words}", loc="left")
     if cached:
         _occupancy(axes[-1], lanes, clock)
     _label(axes[-1], clock)
     seeds = max(len(lane.seeds) for lane in lanes)
     over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
-    title = f"{name}: rolling mean over a tenth of the batches, {over}"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13)
+    figure.suptitle(f"{name}: {over}", x=0.01, ha="left", fontsize=13)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=min(len(labels), 6))
     return figure

@@ -10,7 +10,7 @@ def test_panels_are_counted_row_by_row():
 
 
 def test_heights_and_a_common_axis():
-    _, (above, below) = canvas(2, 1, size=(6.0, 4.0), heights=[3, 1], sharex=True)
+    _, (above, below) = canvas(2, 1, size=(6.0, 4.0), heights=[3.0, 1.0], sharex=True)
     above.set_xlim(2, 5)
     assert below.get_xlim() == pytest.approx((2, 5))
     assert above.get_gridspec().get_height_ratios() == [3, 1]

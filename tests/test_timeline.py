@@ -78,7 +78,9 @@ def test_what_fails_is_said_and_left_out(tmp_path, streams, caplog):
     assert f"{tmp_path} is left out of the timeline: no such file" in caplog.text
 
 
-@pytest.mark.parametrize("text", ["", "time,ap\n1,2\n", "start,time\n1,x\n", "start,time\n1\n"])
+@pytest.mark.parametrize(
+    "text", ["", "start,time\n", "time\n1\n", "start,time\n1,x\n", "start,time\n1\n"]
+)
 def test_a_damaged_file(tmp_path, streams, caplog, text):
     for name in ("recipe.toml", "best.pt"):
         (tmp_path / name).write_bytes((streams["edgebank"] / name).read_bytes())
@@ -159,7 +161,7 @@ def test_how_time_is_shown(start, step, words, first):
 def test_ranks_are_shown_where_there_is_no_ap():
     ranked = {"start": [0.0], "time": [5.0], "mrr": [0.5]}
     figure = through_time("toy", [Lane("nat", [ranked]), Lane("bank", [columns(0.0, 1.0, [0.4])])])
-    assert [axis.get_title(loc="left") for axis in figure.axes] == [
-        "average precision in the test (%)",
-        "MRR in the test (%)",
+    assert [axis.get_title(loc="left").partition(" in")[0] for axis in figure.axes] == [
+        "average precision",
+        "MRR",
     ]

@@ -240,7 +240,7 @@ class NAT(nn.Module):
         self, counts: Tensor, at: Tensor, since: Tensor, sums: Tensor, own: Tensor
     ) -> Tensor:
         scorer = Scorer(
-            self.code, self.head.mean(0), self.head_bias, self.hidden.weight, self.hidden.bias,
+            self.code, self.head, self.head_bias, self.hidden.weight, self.hidden.bias,
             self.out.weight, self.out.bias,
         )  # fmt: skip
         p = self.pooled_dropout.p if self.training else 0.0
@@ -293,13 +293,14 @@ class NAT(nn.Module):
             events: The events, in order of time.
         """
         distinct, fresh, own, _ = view
-        at = [torch.searchsorted(distinct, end) for end in (events.src, events.dst)]
         src, dst, t, eid = events
+        at = torch.searchsorted(distinct, torch.stack([src, dst])).unbind()
+        count, total = self.seen
         if self.by_events:
-            t = self.seen[0] + torch.arange(len(eid), device=eid.device)
+            t = count + torch.arange(len(eid), device=eid.device)
         self.cache.commit((src, dst, t, eid), at, fresh, own)
-        self.seen[0] += len(eid)
-        self.seen[1] += (eid + 1).sum()
+        count += len(eid)
+        total += eid.sum() + len(eid)
 
     def occupancy(self) -> list[float]:
         """Share of the slots of each hop from 1 on that hold a key."""

@@ -4,7 +4,7 @@ r"""Logits of pairs from what their nodes bring and from the histogram of their 
     z_p &= \mathrm{drop}([R_u + R_v ;\ g(h_p)^\top P]), \qquad q_p = \bar W z_p + b, \\
     y_p &= w_2^\top \mathrm{ReLU}(W_q q_p + W_u s_u + W_v s_v + W_r r_p + b_1) + b_2,
 
-with :math:`g(n) = n` or :math:`\log(1 + n)`, and the recency
+with the mean :math:`\bar W` of the heads, :math:`g(n) = n` or :math:`\log(1 + n)`, and the recency
 :math:`r_p = \exp(-\rho (t_p - t^{met}_p))`, zero where the two never met. q enters linearly: its
 map is multiplied with the first layer before pairs come in, and the terms of nodes are computed
 once per node. The work per pair is a few sums of the width of the hidden layer.
@@ -24,7 +24,7 @@ __all__ = ["Scorer", "pair_scores", "pair_scores_reference", "recency"]
 
 
 class Scorer(NamedTuple):
-    """Parameters: P (64, C); mean head (Q, S + C) and b; W_1 = [W_q W_u W_v W_r], b_1; w_2, b_2."""
+    """Parameters: P (64, C); heads (H, Q, S + C) and b; W_1 = [W_q W_u W_v W_r], b_1; w_2, b_2."""
 
     code: Tensor
     head: Tensor
@@ -77,7 +77,7 @@ def pair_scores_reference(
     amount = counts.float()
     pooled = torch.cat([sums[at[0]] + sums[at[1]], (amount.log1p() if log else amount) @ code], 1)
     pooled = dropout(pooled, p, seed=seed) if p else pooled
-    q = pooled @ head.T + head_bias
+    q = pooled @ head.mean(0).T + head_bias
     x = torch.cat([q, own[at[0]], own[at[1]], recency(since, rates)], 1)
     return F.linear(F.relu(F.linear(x, hidden, hidden_bias)), out, out_bias).squeeze(1)
 

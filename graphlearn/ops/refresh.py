@@ -119,6 +119,11 @@ def _run(nodes: Tensor, *rest: Any) -> Tensor:  # noqa: ANN401
     return (fast.refresh if fast else refresh_reference)(nodes, *rest)
 
 
+def _fast(nodes: Tensor) -> bool:
+    """Whether the CPU kernels serve, which can keep what they computed for the way back."""
+    return hasattr(kernels(nodes.device), "refresh_kept")
+
+
 @_refresh.register_fake
 def _(
     nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, *rest: object
@@ -145,12 +150,12 @@ def _gradients(
     return torch.cat([part.reshape(-1) for part in found if part is not None])
 
 
-def _run_back(grad: Tensor, *rest: Any) -> Sequence[Tensor | None]:  # noqa: ANN401
+def _run_back(grad: Tensor, *rest: Any, **kept: Any) -> Sequence[Tensor | None]:  # noqa: ANN401
     """Gradients of the weights; None for frequencies and phases that are not `timed`."""
     *tensors, absolute, timed = rest
     fast = kernels(grad.device)
     if fast is not None:
-        found: Sequence[Tensor] = fast.refresh_grad(grad, *rest)
+        found: Sequence[Tensor] = fast.refresh_grad(grad, *rest, **kept)
     else:
         with torch.enable_grad():
             leaves = [w.detach().requires_grad_() for w in tensors[8:]]
@@ -187,10 +192,17 @@ class _Refresh(torch.autograd.Function):
     def forward(ctx: Context, *args: Any) -> Tensor:  # noqa: ANN401
         *tensors, ctx.absolute = args
         ctx.save_for_backward(*tensors)
+        ctx.kept, ctx.timed = {}, any(ctx.needs_input_grad[13:15])
+        if any(ctx.needs_input_grad) and _fast(tensors[0]):
+            from graphlearn.ops import cpu
+
+            out: Tensor
+            out, ctx.kept["kept"] = cpu.refresh_kept(*args, timed=ctx.timed)
+            return out
         return _run(*args)
 
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        timed = any(ctx.needs_input_grad[13:15])
-        found = _run_back(grad.contiguous(), *ctx.saved_tensors, ctx.absolute, timed)
-        return (*[None] * 8, *found, None)
+        kept, ctx.kept = ctx.kept, {}  # a second time it is computed again
+        saved = (*ctx.saved_tensors, ctx.absolute, ctx.timed)
+        return (*[None] * 8, *_run_back(grad.contiguous(), *saved, **kept), None)

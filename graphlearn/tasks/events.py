@@ -1,6 +1,7 @@
 """Temporal link prediction: who meets whom next, in a stream of events."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
@@ -218,17 +219,21 @@ class EventPrediction(Task):
     ) -> Iterator[EventBatch]:
         """The windows of a split; which rows are scored is settled here, without the device."""
         mask = part.scored
-        chosen = part.events if mask is None else part.events[mask]
-        masks = {name: one if mask is None else one[mask] for name, one in part.groups.items()}
-        ids, rows = part.events.to(self.device), chosen.to(self.device)
+        stream = self._at(part.events.to(self.device))
+        true = stream if mask is None else self._at(part.events[mask].to(self.device))
+        groups = {} if self.training else part.groups
+        masks = {
+            f"group/{name}": one if mask is None else one[mask] for name, one in groups.items()
+        }
         masks = {name: one.to(self.device) for name, one in masks.items()}
+        pairs = torch.stack([true.src, true.dst])
         for number, (window, scored) in enumerate(scored_rows(part, size)):
-            pos = self._at(rows[scored])
-            known = {f"group/{name}": one[scored] for name, one in masks.items()}
-            known["batch"] = torch.full_like(pos.eid, number)
-            pairs = torch.stack([pos.src, pos.dst])
-            false = pairs[:, None, :][:, :0] if neg is None else neg[:, :, scored]
-            yield EventBatch(self._at(ids[window]), pairs, pos.t, false, known)
+            known = {name: one[scored] for name, one in masks.items()}
+            if not self.training:
+                known["batch"] = torch.full_like(true.eid[scored], number)
+            false = pairs[:, None, :0] if neg is None else neg[:, :, scored]
+            events = Events(*(one[window] for one in stream))
+            yield EventBatch(events, pairs[:, scored], true.t[scored], false, known)
 
     def _at(self, ids: Tensor) -> Events:
         stream = self._stream
@@ -257,8 +262,10 @@ class EventPrediction(Task):
         self._view = self._read(batch.events, batch.neg)
         pairs = torch.cat([batch.pos, batch.neg.flatten(1)], dim=1)
         z = self.event_model.score(self._view, pairs, batch.t.repeat(1 + batch.neg.shape[1]))
-        count = batch.pos.shape[1]
-        return {"loss": F.softplus(-z[:count]).mean() + F.softplus(z[count:]).mean()}
+        true, weight = _targets(batch.pos.shape[1], len(z), z.device)
+        # One operator instead of a dozen, because batches are small.
+        loss = F.binary_cross_entropy_with_logits(z, true, weight, reduction="sum")
+        return {"loss": loss}
 
     @torch.no_grad()
     def score(self, batch: EventBatch) -> dict[str, Tensor]:
@@ -384,6 +391,14 @@ def _features(dataset: Dataset, device: torch.device) -> Features:
     node = torch.zeros(nodes, 0) if x is None else x.float()
     edge = torch.zeros(len(data.src), 0) if msg is None else msg.float()
     return Features(node.to(device), edge.to(device))
+
+
+@lru_cache(maxsize=8)
+def _targets(true: int, pairs: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which of the pairs are true, and weights that average both kinds."""
+    row = torch.arange(pairs, device=device) < true
+    weight = torch.where(row, 1 / max(true, 1), 1 / max(pairs - true, 1))
+    return row.float(), weight
 
 
 def _open(batch: EventBatch) -> Tensor:

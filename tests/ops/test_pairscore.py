@@ -21,7 +21,7 @@ def score_case(pairs=30, rows=7, sums=3, chan=5, code=4, first=6, decay=2, seed=
     rates = torch.rand(decay, generator=generator, dtype=torch.float64)
     width = first + 2 * chan
     scorer = Scorer(
-        draw(64, code), draw(first, sums + code), draw(first), draw(width, width + decay),
+        draw(64, code), draw(2, first, sums + code), draw(first), draw(width, width + decay),
         draw(width), draw(1, width), draw(1),
     )  # fmt: skip
     return at, counts.int(), since, rates, draw(rows, sums), draw(rows, chan), scorer
@@ -57,7 +57,7 @@ def test_the_scorer_written_out():
     for p, (u, v) in enumerate(at.T.tolist()):
         pooled = torch.cat([sums[u] + sums[v], torch.log(1 + counts[p].float()) @ w.code])
         met = torch.exp(-since[p] * rates).float() if since[p] >= 0 else torch.zeros(2)
-        x = torch.cat([w.head @ pooled + w.head_bias, own[u], own[v], met])
+        x = torch.cat([w.head.mean(0) @ pooled + w.head_bias, own[u], own[v], met])
         z = w.out @ torch.relu(w.hidden @ x + w.hidden_bias) + w.out_bias
         torch.testing.assert_close(got[p], z[0], rtol=1e-4, atol=1e-4)
 

@@ -15,7 +15,7 @@ from graphlearn.ops.cpu.overlap import (
 )
 from graphlearn.ops.cpu.pairs import pair_product, pair_spread
 from graphlearn.ops.cpu.pairscore import pair_scores, pair_scores_grad
-from graphlearn.ops.cpu.refresh import refresh, refresh_grad
+from graphlearn.ops.cpu.refresh import refresh, refresh_grad, refresh_kept
 from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
 
 __all__ = [
@@ -43,4 +43,5 @@ __all__ = [
     "rectify",
     "refresh",
     "refresh_grad",
+    "refresh_kept",
 ]

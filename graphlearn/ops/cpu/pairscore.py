@@ -110,6 +110,30 @@ def _logs(log: bool) -> Tensor:
     return torch.arange(4 * 4097 if log else 0).float().log1p()
 
 
+@jit
+def _first_seen(at: Array, place: Array, rows: Array, local: Array) -> int:
+    """The distinct rows in the order in which they come, and where each one is among them."""
+    count = 0
+    for p in range(at.size):
+        row = at[p]
+        if place[row] < 0:
+            place[row] = count
+            rows[count] = row
+            count += 1
+        local[p] = place[row]
+    return count
+
+
+def _ends(at: Tensor, own: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Distinct rows of both ends, their representations, and the pairs among them."""
+    local = torch.empty_like(at)
+    rows = []
+    for end, target in zip(at, local, strict=True):
+        place, found = torch.full((len(own),), -1), torch.empty_like(end)
+        rows.append(found[: _first_seen(*_arrays(end, place, found, target))])
+    return rows, [own[part] for part in rows], local
+
+
 def pair_scores(
     at: Tensor, counts: Tensor, since: Tensor, rates: Tensor, sums: Tensor, own: Tensor,
     code: Tensor, head: Tensor, head_bias: Tensor, hidden: Tensor, hidden_bias: Tensor,
@@ -117,48 +141,55 @@ def pair_scores(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
     """See `graphlearn.ops.pairscore`; also returns what the gradients need."""
     pairs, width, at = at.shape[1], len(hidden), at.contiguous()
-    pooled, recency = torch.empty(pairs, head.shape[1]), torch.empty(pairs, len(rates))
+    pooled, recency = torch.empty(pairs, head.shape[2]), torch.empty(pairs, len(rates))
     logs = _logs(log)
     given = (at, counts, since, rates, sums, code, logs, pooled, recency)
     share(_features, pairs, 500 * pairs, *_arrays(*given))
     pooled = dropout(pooled, p, seed, False) if p else pooled
-    on_q, on_source, on_target, on_recency = _split(hidden, head, own)
-    pre = torch.mm(pooled, torch.mm(on_q, head).t())
+    mean = head.mean(0)
+    on_q, on_source, on_target, on_recency = _split(hidden, mean, own)
+    joint = torch.mm(on_q, mean)
+    pre = torch.mm(pooled, joint.t())
     if len(rates):
         pre.addmm_(recency, on_recency.t())
     bias = torch.addmv(hidden_bias, on_q, head_bias)
-    source, target = torch.mm(own, on_source.t()), torch.mm(own, on_target.t())
+    rows, ends, local = _ends(at, own)
+    source, target = torch.mm(ends[0], on_source.t()), torch.mm(ends[1], on_target.t())
     logits = torch.empty(pairs)
-    arrays = _arrays(at, source, target, bias, out[0])
     shift = np.float32(out_bias.item())
+    arrays = _arrays(local, source, target, bias, out[0])
     share(_logits, pairs, pairs * width, *arrays, shift, pre.numpy(), logits.numpy())
-    return logits, (pooled, recency, pre, logs)
+    return logits, (pooled, recency, pre, logs, joint, mean, local, *rows, *ends)
 
 
 def pair_scores_grad(
-    grad: Tensor, pooled: Tensor, recency: Tensor, pre: Tensor, logs: Tensor, at: Tensor,
-    counts: Tensor, sums: Tensor, own: Tensor, code: Tensor, head: Tensor, head_bias: Tensor,
-    hidden: Tensor, hidden_bias: Tensor, out: Tensor, out_bias: Tensor, log: bool, p: float,
-    seed: int,
+    grad: Tensor, pooled: Tensor, recency: Tensor, pre: Tensor, logs: Tensor, joint: Tensor,
+    mean: Tensor, local: Tensor, sources: Tensor, targets: Tensor, left: Tensor, right: Tensor,
+    at: Tensor, counts: Tensor, sums: Tensor, own: Tensor, code: Tensor, head: Tensor,
+    head_bias: Tensor, hidden: Tensor, hidden_bias: Tensor, out: Tensor, out_bias: Tensor,
+    log: bool, p: float, seed: int,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Gradients of sums, node representations and parameters; `pre` is used up."""
+    """Gradients of sums, node representations and parameters."""
     at, width = at.contiguous(), len(hidden)
-    source, target = (torch.zeros(len(own), width) for _ in range(2))
+    pre, source, target = pre.clone(), torch.zeros(len(left), width), torch.zeros(len(right), width)
     bias, last = torch.zeros(width), torch.zeros(width)
-    given = (at, grad, out[0], pre, source, target, bias, last)
+    given = (local, grad, out[0], pre, source, target, bias, last)
     share(_logits_grad, width, 4 * pre.numel(), *_arrays(*given))
-    on_q, on_source, on_target, _ = _split(hidden, head, own)
+    on_q, on_source, on_target, _ = _split(hidden, mean, own)
     folded = torch.mm(pre.t(), pooled)  # gradient of the product of first layer and head
-    first = torch.addr(torch.mm(folded, head.t()), bias, head_bias)
     d_hidden = torch.cat([
-        first, torch.mm(source.t(), own), torch.mm(target.t(), own), torch.mm(pre.t(), recency),
+        torch.addr(torch.mm(folded, mean.t()), bias, head_bias), torch.mm(source.t(), left),
+        torch.mm(target.t(), right), torch.mm(pre.t(), recency),
     ], 1)  # fmt: skip
-    d_own = torch.mm(source, on_source).addmm_(target, on_target)
-    d_pooled = torch.mm(pre, torch.mm(on_q, head))
+    d_own = torch.zeros_like(own)
+    d_own[sources] = torch.mm(source, on_source)
+    d_own.index_add_(0, targets, torch.mm(target, on_target))  # each row once: no sum has an order
+    d_pooled = torch.mm(pre, joint)
     d_pooled = dropout(d_pooled, p, seed, False) if p else d_pooled
     d_sums, d_code = torch.zeros_like(sums), torch.zeros_like(code)
     _features_grad(*_arrays(at, counts, d_pooled, logs, d_sums, d_code))
+    d_head = torch.mm(on_q.t(), folded).div_(len(head)).expand_as(head)
     return (
-        d_sums, d_own, d_code, torch.mm(on_q.t(), folded), torch.mv(on_q.t(), bias), d_hidden, bias,
-        last[None], grad.sum()[None],
+        d_sums, d_own, d_code, d_head, torch.mv(on_q.t(), bias), d_hidden, bias, last[None],
+        grad.sum()[None],
     )  # fmt: skip

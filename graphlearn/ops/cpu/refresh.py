@@ -4,7 +4,9 @@ Occupied slots of a few nodes at a time are gathered into lanes, so that the gat
 their polynomials run over contiguous arrays, which the compiler turns into vector instructions.
 """
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any, TypeAlias
 
 import numba as nb
 import numpy as np
@@ -13,7 +15,9 @@ from torch import Tensor
 
 from graphlearn.ops.cpu.jit import Array, jit, share
 
-__all__ = ["refresh", "refresh_grad", "tanh_of", "waves"]
+__all__ = ["Kept", "refresh", "refresh_grad", "refresh_kept", "tanh_of", "waves"]
+
+Kept: TypeAlias = tuple[Array, Array, Array, Array]  # lanes of each group: number, ids, times, rest
 
 _NODES = 8  # whose slots make up the lanes; gradients are summed within, then over the groups
 _TURN = 1 / (2 * np.pi)
@@ -190,23 +194,29 @@ def _gates(
 def _forward(
     first: int, last: int, nodes: Array, now: float, key: Array, eid: Array, ts: Array, rep: Array,
     wide: Array, edge: Array, inner: Array, w_in: Array, w_hid: Array, b_in: Array, b_hid: Array,
-    omega: Array, phi: Array, absolute: bool, out: Array,
+    omega: Array, phi: Array, absolute: bool, timed: bool, counts: Array, ids: Array, taus: Array,
+    lanes: Array, out: Array,
 ) -> None:  # fmt: skip
-    width, lanes = rep.shape[2], _NODES * rep.shape[1]
-    row, column = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
-    keys, events = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
-    tau = np.empty(lanes, np.float64)
-    z, gate = np.empty((width, lanes), np.float32), np.empty((4 * width, lanes), np.float32)
-    p = np.empty((inner.shape[0], lanes), np.float32)
-    wave = np.empty((omega.size, lanes), np.float32)
+    """Refresh groups of nodes; what gradients need stays where there is a row for each group."""
+    keep, width, more, times = counts.size > 0, rep.shape[2], inner.shape[0], omega.size
+    if not keep:
+        ids = np.empty((1, 4, ids.shape[2]), np.int64)
+        taus = np.empty((1, taus.shape[1]), np.float64)
+        lanes = np.empty((1, lanes.shape[1], lanes.shape[2]), np.float32)
     for group in range(first, last):
+        at = group if keep else 0
+        row, column, keys, events, tau = ids[at, 0], ids[at, 1], ids[at, 2], ids[at, 3], taus[at]
+        z, rest = lanes[at, :width], lanes[at, width:]
+        p, gate, wave = rest[:more], rest[more : more + 4 * width], rest[more + 4 * width :]
         low, high = group * _NODES, min((group + 1) * _NODES, nodes.size)
         m = _gather(
             low, high, nodes, now, key, eid, ts, rep, absolute, row, column, keys, events, tau, z
         )
-        waves(m, tau, omega, phi, wave, wave[:0])
-        _project(m, keys, events, wide, edge, wave, inner, p)
+        waves(m, tau, omega, phi, wave, wave[times:])
+        _project(m, keys, events, wide, edge, wave[:times], inner, p)
         _gates(m, p, z, w_in, w_hid, b_in, b_hid, gate)
+        if keep:
+            counts[group] = m
         for f in range(width):
             for i in range(m):
                 new = gate[2 * width + f, i]
@@ -291,77 +301,83 @@ def _add(
 
 @jit
 def _backward(
-    first: int, last: int, grad: Array, nodes: Array, now: float, key: Array, eid: Array,
-    ts: Array, rep: Array, wide: Array, edge: Array, inner: Array, w_in: Array, w_hid: Array,
-    b_in: Array, b_hid: Array, omega: Array, phi: Array, absolute: bool, timed: bool, sums: Array,
+    first: int, last: int, grad: Array, counts: Array, ids: Array, taus: Array, lanes: Array,
+    wide: Array, edge: Array, inner: Array, w_in: Array, times: int, sums: Array,
 ) -> None:  # fmt: skip
-    width, lanes = rep.shape[2], _NODES * rep.shape[1]
-    row, column = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
-    keys, events = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
-    tau = np.empty(lanes, np.float64)
-    z, gate = np.empty((width, lanes), np.float32), np.empty((4 * width, lanes), np.float32)
-    p = np.empty((inner.shape[0], lanes), np.float32)
-    dp = np.zeros((inner.shape[0], lanes), np.float32)
-    wave = np.empty((omega.size, lanes), np.float32)
-    slope = np.empty((omega.size if timed else 0, lanes), np.float32)
+    """Add up gradients, group by group; gates and waves are used up."""
+    width, more = w_in.shape[1], inner.shape[0]
+    dp = np.zeros((more, lanes.shape[2]), np.float32)
     for group in range(first, last):
-        low, high = group * _NODES, min((group + 1) * _NODES, nodes.size)
-        m = _gather(
-            low, high, nodes, now, key, eid, ts, rep, absolute, row, column, keys, events, tau, z
-        )
-        waves(m, tau, omega, phi, wave, slope)
-        _project(m, keys, events, wide, edge, wave, inner, p)
-        _gates(m, p, z, w_in, w_hid, b_in, b_hid, gate)
-        _through(m, row, column, grad, z, gate, w_in, dp)
+        m, keys, events = counts[group], ids[group, 2], ids[group, 3]
+        z, rest = lanes[group, :width], lanes[group, width:]
+        p, gate, wave = rest[:more], rest[more : more + 4 * width], rest[more + 4 * width :]
+        _through(m, ids[group, 0], ids[group, 1], grad, z, gate, w_in, dp)
         _add(
-            m, keys, events, tau, wide, edge, inner, wave, slope, p, z, gate, dp, sums[group]
+            m, keys, events, taus[group], wide, edge, inner, wave[:times], wave[times:], p, z,
+            gate, dp, sums[group],
         )  # fmt: skip
 
 
-def refresh(
-    nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, wide: Tensor,
-    edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor, b_hid: Tensor,
-    omega: Tensor, phi: Tensor, absolute: bool,
-) -> Tensor:  # fmt: skip
+def refresh(*args: Any) -> Tensor:  # noqa: ANN401
     """See `graphlearn.ops.refresh`."""
-    state = [part.numpy() for part in (key, eid, ts, rep, wide, edge)]
-    parameters = (_in_fours(inner), w_in, w_hid, b_in, b_hid, omega, phi)
-    weights = [w.detach().numpy() for w in parameters]
+    return _run(args, keep=False, timed=False)[0]
+
+
+def refresh_kept(*args: Any, timed: bool) -> tuple[Tensor, Kept]:  # noqa: ANN401
+    """The same, and what gradients need: all that was computed on the way."""
+    return _run(args, keep=True, timed=timed)
+
+
+def _run(args: Sequence[Any], *, keep: bool, timed: bool) -> tuple[Tensor, Kept]:
+    nodes, now, key, eid, ts, rep, wide, edge, inner, w_in, w_hid, b_in, b_hid, omega, phi = args[
+        :15
+    ]
+    width, fours = rep.shape[2], _in_fours(inner)
+    given = (key, eid, ts, rep, wide, edge, fours, w_in, w_hid, b_in, b_hid, omega, phi)
     out = torch.zeros(len(nodes), *rep.shape[1:])
+    groups, size = -(-len(nodes) // _NODES), _NODES * rep.shape[1]
+    rows = 5 * width + len(fours) + len(omega) * (2 if timed else 1)
+    held = groups if keep else 0
+    kept = (
+        np.empty(held, np.int64), np.empty((held, 4, size), np.int64),
+        np.empty((held, size), np.float64), np.empty((held, rows, size), np.float32),
+    )  # fmt: skip
+    arrays = [tensor.detach().numpy() for tensor in given]
+    settings = (args[15], timed, *kept, out.numpy())
     work = out.numel() * inner.shape[1]
-    given = (nodes.numpy(), float(now), *state, *weights, absolute, out.numpy())
-    share(_forward, -(-len(nodes) // _NODES), work, *given)
-    return out
+    share(_forward, groups, work, nodes.numpy(), float(now), *arrays, *settings)
+    return out, kept
 
 
 def refresh_grad(
-    grad: Tensor, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor,
-    wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor,
-    b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool, timed: bool = True,
-) -> list[Tensor]:  # fmt: skip
-    """Gradients of the weights, summed over fixed groups of nodes; zeros where not `timed`."""
-    state = [part.numpy() for part in (key, eid, ts, rep, wide, edge)]
-    parameters = (_in_fours(inner), w_in, w_hid, b_in, b_hid, omega, phi)
-    weights = [w.detach().numpy() for w in parameters]
-    groups = -(-len(nodes) // _NODES)
-    sums = torch.zeros(groups, sum(w.numel() for w in parameters))
-    work = grad.numel() * inner.shape[1] * 3
-    given = (
-        grad.numpy(),
-        nodes.numpy(),
-        float(now),
-        *state,
-        *weights,
-        absolute,
-        timed,
-        sums.numpy(),
-    )
-    share(_backward, groups, work, *given)
-    parts = sums.sum(0).split_with_sizes([w.numel() for w in parameters])
-    found = [part.view_as(w) for part, w in zip(parts, parameters, strict=True)]
-    return [found[0][: len(inner)].contiguous(), *found[1:]]
+    grad: Tensor,
+    *args: Any,  # noqa: ANN401
+    kept: Kept | None = None,
+) -> tuple[Tensor, ...]:
+    """Gradients of the weights, summed over fixed groups of nodes; zeros where not `timed`.
+
+    Args:
+        grad: Gradient of the result.
+        args: Arguments of `refresh`, and whether frequencies and phases are learned.
+        kept: What `refresh_kept` returned; it is used up.
+    """
+    *given, timed = args
+    if kept is None:
+        kept = refresh_kept(*given, timed=timed)[1]
+    weights, wide, edge = given[8:15], given[6], given[7]
+    fours = _in_fours(weights[0])
+    sizes = [w.numel() for w in (fours, *weights[1:])]
+    sums = np.zeros((len(kept[0]), sum(sizes)), np.float32)
+    arrays = [tensor.detach().numpy() for tensor in (wide, edge, fours, weights[1])]
+    work = grad.numel() * fours.shape[1] * 3
+    share(_backward, len(sums), work, grad.numpy(), *kept, *arrays, len(weights[5]), sums)
+    parts = torch.split(torch.from_numpy(sums.sum(0)), sizes)
+    shapes = [fours.shape, *(w.shape for w in weights[1:])]
+    found = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    return found[0][: len(weights[0])].clone(), *found[1:]
 
 
 def _in_fours(inner: Tensor) -> Tensor:
     """Rows of weights, with rows of zeros up to a multiple of four."""
-    return torch.nn.functional.pad(inner, (0, 0, 0, -len(inner) % 4)).contiguous()
+    more = -len(inner) % 4
+    return torch.nn.functional.pad(inner, (0, 0, 0, more)) if more else inner.contiguous()

@@ -53,7 +53,7 @@ def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Case | L
     """
     nodes = 10_000 if smoke else 1_000_000
     if smoke:
-        yield from _op_cases(_setting(gl.load("synthetic-events"), seen=1_000), many=9)
+        yield from _op_cases(_setting(gl.load("synthetic-events"), seen=500), many=9)
     else:
         try:
             dataset = gl.load("collegemsg", root=data)
@@ -221,8 +221,8 @@ def _differentiable(setting: _Setting) -> dict[str, Callable[[], Any]]:
     since = torch.where(met < 0, -1.0, model.seen[0] - met)
     at = torch.searchsorted(nodes, ends)
     scorer = Scorer(
-        model.code, model.head.mean(0).detach().requires_grad_(), model.head_bias,
-        model.hidden.weight, model.hidden.bias, model.out.weight, model.out.bias,
+        model.code, model.head, model.head_bias, model.hidden.weight, model.hidden.bias,
+        model.out.weight, model.out.bias,
     )  # fmt: skip
 
     def forward() -> Tensor:

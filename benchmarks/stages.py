@@ -69,7 +69,7 @@ def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Limit | 
     """
     if smoke:
         dataset = gl.load("synthetic-events")
-        yield from _presets(dataset, seen=1_000, steps=(2, 2))
+        yield from _presets(dataset, seen=500, steps=(2, 2))
         yield from _many_limits(dataset.name, None, events=20)
         return
     for name in ("collegemsg", "jodie-wikipedia"):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from graphlearn.bench import Limit, benchmarks, run
 from graphlearn.cli import main
 
-NAMES = ("imports", "models", "overlap", "spmm", "trainer")
+NAMES = ("cache", "imports", "models", "nat", "overlap", "spmm", "stages", "trainer")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -24,7 +25,7 @@ def test_every_benchmark_is_tested():
     assert tuple(benchmarks()) == NAMES
 
 
-@pytest.mark.parametrize("name", ["overlap", "models"])
+@pytest.mark.parametrize("name", ["cache", "models", "nat", "overlap", "stages"])
 def test_absent_data_is_said(name, tmp_path):
     cases = benchmarks([name])[name](smoke=False, data=tmp_path)
     first = next(iter(cases))
@@ -34,6 +35,15 @@ def test_absent_data_is_said(name, tmp_path):
 def test_the_start_of_a_command_loads_nothing_heavy():
     loaded = next(iter(benchmarks(["imports"])["imports"](smoke=True)))
     assert isinstance(loaded, Limit) and loaded.value() == 0
+
+
+def test_stages_add_up_to_the_step():
+    cases = benchmarks(["stages"])["stages"](smoke=True)
+    *stages, whole = islice(run(cases, smoke=True), 12)
+    assert whole.name == "whole step" and len({row.name for row in stages}) == 11
+    assert {row.input for row in stages} == {whole.input}
+    assert sum(row.value for row in stages) == pytest.approx(whole.value)
+    assert whole.note.startswith("100.0%; ") and whole.at_most is None
 
 
 def test_power_law_has_the_edges_that_were_asked_for():

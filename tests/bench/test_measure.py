@@ -76,6 +76,13 @@ def test_run_hands_lines_through_and_takes_the_least():
     assert found[3] == Value("size", "of it", 2.0, "GB", 2.5) and found[3].met
 
 
+def test_a_number_without_a_bound():
+    value = Value("stage", "step", 3.0, "us", None, "a third")
+    found = list(run([value, Limit("size", "of it", lambda: 2.0, "GB", None)]))
+    assert found == [value, Value("size", "of it", 2.0, "GB", None)]
+    assert all(row.met for row in found)
+
+
 def test_run_uses_one_thread_and_restores_them():
     threads = torch.get_num_threads()
     seen = Limit("threads", "torch", lambda: float(torch.get_num_threads()), "", 1.0)

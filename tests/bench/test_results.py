@@ -2,6 +2,7 @@
 
 import json
 import platform
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,13 @@ def test_lines_show_ratio_spread_and_memory():
     for part in ("125x", "120-130", "200x", "3 / ?", "450x", "0.0345 CPU s", "0.5 CPU s"):
         assert part in text
     assert lines([]) == ""
+
+
+def test_a_value_without_a_bound(tmp_path):
+    value = replace(VALUE, at_most=None)
+    assert lines([value]).splitlines()[-1].split() == ["start", "import", "0.0345", "CPU", "s"]
+    (row,) = json.loads(save(tmp_path, "imports", [value]).read_text())["rows"]
+    assert row["at_most"] is None and row["met"]
 
 
 def test_a_way_without_alternative():

@@ -12,7 +12,7 @@ from graphlearn.ops.cache import NCache
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.hashing import Hash
 from graphlearn.ops.pairscore import Scorer, pair_scores, recency
-from graphlearn.ops.refresh import Weights, refresh
+from graphlearn.ops.refresh import Weights, refreshed_sums
 from graphlearn.sampling.stream import Events, Features
 
 __all__ = ["NAT"]
@@ -183,8 +183,8 @@ class NAT(nn.Module):
             features: Of the nodes and events.
 
         Returns:
-            The ids in ascending order, refreshed slots (n, 1 + M, F), node representations (n, D),
-            and the node features.
+            The ids in ascending order, refreshed slots (n, 1 + M, F) and their sums (n, F), node
+            representations (n, D), and the node features.
         """
         if nodes.device.type == "cpu":
             distinct = torch.unique(nodes)
@@ -194,9 +194,9 @@ class NAT(nn.Module):
         slots = self._weights(self.slot_in, self.slot_gru)
         wide = self._weights(self.self_in, self.self_gru)
         state = (distinct, now, self.cache.tables, features.edge)
-        fresh = refresh(*state, slots, absolute=self.absolute)
+        fresh, sums = refreshed_sums(*state, slots, absolute=self.absolute)
         own = absorb(*state, wide, absolute=self.absolute)
-        return distinct, fresh, own, features.node
+        return distinct, fresh, sums, own, features.node
 
     def _now(self, now: Tensor) -> Tensor:
         return (self.seen[0] if self.by_events else now).double()
@@ -217,9 +217,8 @@ class NAT(nn.Module):
             pairs: Node ids.
             t: When each pair is asked for.
         """
-        distinct, fresh, own, features = view
+        distinct, fresh, sums, own, features = view
         at = torch.searchsorted(distinct, pairs.contiguous())
-        sums = fresh.sum(1)
         if self.node_dim:
             sums = torch.cat([self._occurring(distinct, features), sums], 1)
         step = pairs.shape[1] if torch.is_grad_enabled() else _BLOCK
@@ -249,11 +248,9 @@ class NAT(nn.Module):
 
     def _occurring(self, nodes: Tensor, features: Tensor) -> Tensor:
         """Features of the keys of each node, summed over its slots."""
-        if not self.node_dim:
-            return features.new_zeros(len(nodes), 0)
-        keys = self.cache.key[nodes].long()
-        near = torch.where((keys >= 0)[..., None], features[keys.clamp(min=0)], 0.0)
-        return features[nodes] + near.sum(1)
+        keys = torch.cat([nodes[:, None], self.cache.key[nodes].long()], 1)
+        held = (keys >= 0).float()
+        return F.embedding_bag(keys.clamp(min=0), features, mode="sum", per_sample_weights=held)
 
     def _by_keys(
         self, pairs: Tensor, at: Tensor, since: Tensor, fresh: Tensor, own: Tensor,
@@ -292,15 +289,14 @@ class NAT(nn.Module):
             view: What `read` returned before, for nodes that include theirs.
             events: The events, in order of time.
         """
-        distinct, fresh, own, _ = view
+        distinct, fresh, _, own, _ = view
         src, dst, t, eid = events
         at = torch.searchsorted(distinct, torch.stack([src, dst])).unbind()
-        count, total = self.seen
         if self.by_events:
-            t = count + torch.arange(len(eid), device=eid.device)
+            t = torch.arange(len(eid), device=eid.device) + self.seen[0]
         self.cache.commit((src, dst, t, eid), at, fresh, own)
-        count += len(eid)
-        total += eid.sum() + len(eid)
+        self.seen[0] += len(eid)
+        self.seen[1] += eid.sum() + len(eid)
 
     def occupancy(self) -> list[float]:
         """Share of the slots of each hop from 1 on that hold a key."""

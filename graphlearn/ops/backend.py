@@ -1,6 +1,7 @@
 """What stands between an op and its kernels: which module serves a device, and index checks."""
 # ruff: noqa: D102 (each kernel is described where its op is)
 
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -75,17 +76,9 @@ class Kernels(Protocol):
         self, key: Tensor, pairs: Tensor, slots: list[int], quadratic: bool, seed: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 
-    def refresh(
-        self, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor,
-        wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor, b_in: Tensor,
-        b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool,
-    ) -> Tensor: ...  # fmt: skip
+    def refresh(self, *args: Any, **kwargs: Any) -> Tensor: ...  # noqa: ANN401
 
-    def refresh_grad(
-        self, grad: Tensor, nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor,
-        rep: Tensor, wide: Tensor, edge: Tensor, inner: Tensor, w_in: Tensor, w_hid: Tensor,
-        b_in: Tensor, b_hid: Tensor, omega: Tensor, phi: Tensor, absolute: bool, timed: bool,
-    ) -> list[Tensor]: ...  # fmt: skip
+    def refresh_grad(self, *args: Any, **kwargs: Any) -> Sequence[Tensor]: ...  # noqa: ANN401
 
 
 def kernels(device: torch.device) -> Kernels | None:

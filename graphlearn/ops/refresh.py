@@ -18,7 +18,7 @@ from torch import Tensor
 from graphlearn.ops.backend import Context, check_ids, kernels
 from graphlearn.ops.commit import Tables
 
-__all__ = ["Weights", "phases", "refresh", "refresh_reference"]
+__all__ = ["Weights", "phases", "refresh", "refresh_reference", "refreshed_sums"]
 
 
 class Weights(NamedTuple):
@@ -63,9 +63,43 @@ def refresh(
     )  # fmt: skip
     # What the dispatcher asks for an operator with so many tensors is as much as the kernel needs
     # for a batch; it is there for graphs that are traced.
-    run: Any = _refresh if torch.compiler.is_compiling() else _Refresh.apply
-    out: Tensor = run(*given)
+    out: Tensor = _refresh(*given) if torch.compiler.is_compiling() else _apply(given)[0]
     return out
+
+
+def refreshed_sums(
+    nodes: Int[Tensor, " row"],
+    now: Tensor,
+    tables: Tables,
+    edge: Float[Tensor, "event width"],
+    weights: Weights,
+    *,
+    absolute: bool = False,
+) -> tuple[Float[Tensor, "row slot chan"], Float[Tensor, "row chan"]]:
+    """What `refresh` returns, and its sums over the slots of each node.
+
+    Args:
+        nodes: Whose slots.
+        now: When they are read, ().
+        tables: The cache.
+        edge: Features of all events.
+        weights: Parameters.
+        absolute: Encode the time of the event instead of the time since then.
+    """
+    if torch.compiler.is_compiling():
+        fresh = refresh(nodes, now, tables, edge, weights, absolute=absolute)
+        return fresh, fresh.sum(1)
+    check_ids(tables.key.shape[0], nodes)
+    return _apply((
+        nodes, now.double(), tables.key, tables.eid, tables.ts, tables.rep, tables.wide, edge,
+        *weights, absolute,
+    ))  # fmt: skip
+
+
+def _apply(given: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+    run: Any = _Refresh.apply
+    fresh, sums = run(*given)
+    return fresh, sums
 
 
 def phases(tau: Tensor, omega: Tensor, phi: Tensor) -> Tensor:
@@ -154,6 +188,8 @@ def _run_back(grad: Tensor, *rest: Any, **kept: Any) -> Sequence[Tensor | None]:
     """Gradients of the weights; None for frequencies and phases that are not `timed`."""
     *tensors, absolute, timed = rest
     fast = kernels(grad.device)
+    if not (kept and fast):
+        grad = grad.contiguous()
     if fast is not None:
         found: Sequence[Tensor] = fast.refresh_grad(grad, *rest, **kept)
     else:
@@ -189,20 +225,28 @@ class _Refresh(torch.autograd.Function):
     """The same without an operator in between."""
 
     @staticmethod
-    def forward(ctx: Context, *args: Any) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Context, *args: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
         *tensors, ctx.absolute = args
         ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
         ctx.kept, ctx.timed = {}, any(ctx.needs_input_grad[13:15])
         if any(ctx.needs_input_grad) and _fast(tensors[0]):
             from graphlearn.ops import cpu
 
-            out: Tensor
-            out, ctx.kept["kept"] = cpu.refresh_kept(*args, timed=ctx.timed)
-            return out
-        return _run(*args)
+            fresh, sums, ctx.kept["kept"] = cpu.refresh_kept(*args, timed=ctx.timed)
+            return fresh, sums
+        fresh = _run(*args)
+        return fresh, fresh.sum(1)
 
     @staticmethod
-    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         kept, ctx.kept = ctx.kept, {}  # a second time it is computed again
+        slots = ctx.saved_tensors[2].shape[1] + 1
+        each, total = grads
+        if total is not None:
+            spread = total[:, None].expand(-1, slots, -1)
+            each = spread if each is None else each + spread
+        if each is None:
+            return (None,) * 16
         saved = (*ctx.saved_tensors, ctx.absolute, ctx.timed)
-        return (*[None] * 8, *_run_back(grad.contiguous(), *saved, **kept), None)
+        return (*[None] * 8, *_run_back(each, *saved, **kept), None)

@@ -1,9 +1,12 @@
-"""How the allocator of the C library treats memory that a training step gives back."""
+"""How memory that a training step gives back is treated, by the C library and by Python."""
 
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["keep_memory"]
+__all__ = ["keep_memory", "settled"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt
 
@@ -24,3 +27,18 @@ def keep_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Spare the garbage collector all that was there before.
+
+    What imports and set-up have made (hundreds of thousands of objects) is not garbage, yet the
+    collector would walk through it again and again while small steps run.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

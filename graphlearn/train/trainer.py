@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from graphlearn.extras import nearest
 from graphlearn.train import checkpoint, distributed, optim, passes
-from graphlearn.train.memory import keep_memory
+from graphlearn.train.memory import keep_memory, settled
 from graphlearn.train.task import Shard, Split, Task
 from graphlearn.train.tracking import Bar, History, Result, Row, peak_memory, trackers
 
@@ -129,7 +129,8 @@ class Trainer:
 def _fit(trainer: Trainer, recipe: str, fabric: Fabric, task: nn.Module) -> dict[str, Any]:
     keep_memory()
     assert isinstance(task, Task)
-    values = vars(_Run(trainer, fabric, task, recipe).fit())
+    with settled():
+        values = vars(_Run(trainer, fabric, task, recipe).fit())
     return {key: value for key, value in values.items() if key != "folder"}
 
 

@@ -1,5 +1,7 @@
 """CPU kernel that writes a batch into an N-cache."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -118,6 +120,40 @@ def _self(
             wide[owner, c] = own[local, c]
 
 
+@jit
+def _all(
+    key: Array, eid: Array, ts: Array, rep: Array, opp: Array, wide: Array, batch_no: Array,
+    src: Array, dst: Array, t: Array, event: Array, src_at: Array, dst_at: Array, fresh: Array,
+    own: Array, near: int, far: int, quadratic: int, seeds: Array, below: int, blocks: bool,
+    rand1: Array, rand2: Array,
+) -> None:  # fmt: skip
+    """Hop 2, hop 1 and hop 0 in one call, since a batch is small."""
+    count = src.size
+    ends, at = np.empty((2, count), np.int64), np.empty((2, count), np.int64)
+    ends[0], ends[1], at[0], at[1] = src, dst, src_at, dst_at
+    stream = lowbias(np.uint32(np.uint32(seeds[0]) ^ np.uint32(batch_no[0] & 0xFFFFFFFF)))
+    if far:
+        draws = lowbias(np.uint32(stream ^ np.uint32(2)))
+        _far(
+            key, eid, ts, rep, ends, at, fresh, near, far, np.uint32(seeds[2]), quadratic, draws,
+            below, blocks, rand2,
+        )  # fmt: skip
+    if near:
+        draws = lowbias(np.uint32(stream ^ np.uint32(1)))
+        _near(
+            key, eid, ts, rep, ends, t, event, at, fresh, near, np.uint32(seeds[1]), quadratic,
+            draws, below, blocks, rand1,
+        )  # fmt: skip
+    _self(eid, ts, rep, opp, wide, ends, t, event, at, fresh, own, blocks)
+    batch_no[0] += 1
+
+
+@cache
+def _seeds(seed: int) -> Array:
+    """What a seed becomes before it meets the number of the batch, and the salts of hop 1 and 2."""
+    return np.array([lowbias32(seed), key_of(seed, 1), key_of(seed, 2)], np.int64)
+
+
 def commit(
     key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, opp: Tensor, wide: Tensor, batch_no: Tensor,
     src: Tensor, dst: Tensor, t: Tensor, event: Tensor, src_at: Tensor, dst_at: Tensor,
@@ -125,21 +161,10 @@ def commit(
     blocks: bool, rand1: Tensor | None, rand2: Tensor | None,
 ) -> None:  # fmt: skip
     """See `graphlearn.ops.commit`; events in descending rank, so that the first writer stays."""
-    arrays = [part.numpy() for part in (key, eid, ts, rep)]
-    ends, at = torch.stack([src, dst]).numpy(), torch.stack([src_at, dst_at]).numpy()
-    times, numbers = t.to(ts.dtype).numpy(), event.numpy()
-    values, owned = fresh.detach().numpy(), own.detach().numpy()
+    near, far = [*slots, 0, 0][:2]
+    state = [part.numpy() for part in (key, eid, ts, rep, opp, wide, batch_no.view(1))]
+    batch = [part.numpy() for part in (src, dst, t.to(ts.dtype), event, src_at, dst_at)]
+    values = [part.detach().numpy() for part in (fresh, own)]
+    given = [(_EMPTY if rand is None else rand).numpy() for rand in (rand1, rand2)]
     modulus = seed % 100 if quadratic else -1
-    stream = lowbias32(lowbias32(seed) ^ (int(batch_no) & 0xFFFFFFFF))
-
-    def hop(k: int, rand: Tensor | None) -> tuple[object, ...]:
-        salt, draws = np.uint32(key_of(seed, k)), np.uint32(lowbias32(stream ^ k))
-        given = (_EMPTY if rand is None else rand).numpy()
-        return slots[k - 1], salt, modulus, draws, below, blocks, given
-
-    if len(slots) == 2:
-        _far(*arrays, ends, at, values, slots[0], *hop(2, rand2))
-    if slots:
-        _near(*arrays, ends, times, numbers, at, values, *hop(1, rand1))
-    _self(*arrays[1:], opp.numpy(), wide.numpy(), ends, times, numbers, at, values, owned, blocks)
-    batch_no += 1
+    _all(*state, *batch, *values, near, far, modulus, _seeds(seed), below, blocks, *given)

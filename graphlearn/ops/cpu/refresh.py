@@ -195,7 +195,7 @@ def _forward(
     first: int, last: int, nodes: Array, now: float, key: Array, eid: Array, ts: Array, rep: Array,
     wide: Array, edge: Array, inner: Array, w_in: Array, w_hid: Array, b_in: Array, b_hid: Array,
     omega: Array, phi: Array, absolute: bool, timed: bool, counts: Array, ids: Array, taus: Array,
-    lanes: Array, out: Array,
+    lanes: Array, out: Array, sums: Array,
 ) -> None:  # fmt: skip
     """Refresh groups of nodes; what gradients need stays where there is a row for each group."""
     keep, width, more, times = counts.size > 0, rep.shape[2], inner.shape[0], omega.size
@@ -220,7 +220,9 @@ def _forward(
         for f in range(width):
             for i in range(m):
                 new = gate[2 * width + f, i]
-                out[row[i], column[i], f] = new + gate[width + f, i] * (z[f, i] - new)
+                value = new + gate[width + f, i] * (z[f, i] - new)
+                out[row[i], column[i], f] = value
+                sums[row[i], f] += value
 
 
 @partial(jit, fast=True)
@@ -323,12 +325,12 @@ def refresh(*args: Any) -> Tensor:  # noqa: ANN401
     return _run(args, keep=False, timed=False)[0]
 
 
-def refresh_kept(*args: Any, timed: bool) -> tuple[Tensor, Kept]:  # noqa: ANN401
-    """The same, and what gradients need: all that was computed on the way."""
+def refresh_kept(*args: Any, timed: bool) -> tuple[Tensor, Tensor, Kept]:  # noqa: ANN401
+    """The same, its sums, and what gradients need: all that was computed on the way."""
     return _run(args, keep=True, timed=timed)
 
 
-def _run(args: Sequence[Any], *, keep: bool, timed: bool) -> tuple[Tensor, Kept]:
+def _run(args: Sequence[Any], *, keep: bool, timed: bool) -> tuple[Tensor, Tensor, Kept]:
     nodes, now, key, eid, ts, rep, wide, edge, inner, w_in, w_hid, b_in, b_hid, omega, phi = args[
         :15
     ]
@@ -343,10 +345,11 @@ def _run(args: Sequence[Any], *, keep: bool, timed: bool) -> tuple[Tensor, Kept]
         np.empty((held, size), np.float64), np.empty((held, rows, size), np.float32),
     )  # fmt: skip
     arrays = [tensor.detach().numpy() for tensor in given]
-    settings = (args[15], timed, *kept, out.numpy())
+    sums = np.zeros((len(nodes), width), np.float32)
+    settings = (args[15], timed, *kept, out.numpy(), sums)
     work = out.numel() * inner.shape[1]
     share(_forward, groups, work, nodes.numpy(), float(now), *arrays, *settings)
-    return out, kept
+    return out, torch.from_numpy(sums), kept
 
 
 def refresh_grad(
@@ -363,7 +366,7 @@ def refresh_grad(
     """
     *given, timed = args
     if kept is None:
-        kept = refresh_kept(*given, timed=timed)[1]
+        kept = refresh_kept(*given, timed=timed)[2]
     weights, wide, edge = given[8:15], given[6], given[7]
     fours = _in_fours(weights[0])
     sizes = [w.numel() for w in (fours, *weights[1:])]

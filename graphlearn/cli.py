@@ -181,6 +181,7 @@ def _predict(words: Sequence[str]) -> int:
 
 def _report(words: Sequence[str]) -> int:
     options = parse(Report, words, "report")
+    _log()
     files = report(options.runs, options.out)
     for group in collect(options.runs):
         name, values = group.metric, group.values(group.metric)
@@ -245,6 +246,7 @@ def _help() -> str:
             "  graphlearn train ncnc --dataset stdlib",
             "  graphlearn predict runs/ncnc/stdlib/0 --top 20",
             "  graphlearn train ncn --dataset my_edges.csv",
+            "  graphlearn train nat --dataset my_events.csv",
         ]
     )
 
@@ -254,9 +256,14 @@ def _matches(pattern: str, *names: str) -> bool:
     return any(wanted in name.lower() or fnmatch.fnmatch(name.lower(), wanted) for name in names)
 
 
-def _announce(recipe: Recipe) -> None:
+def _log() -> None:
+    """Show what the library has to say, a line each."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("graphlearn").setLevel(logging.INFO)
+
+
+def _announce(recipe: Recipe) -> None:
+    _log()
     text = f"{recipe.name} on {recipe.dataset}"
     if recipe.fallback:
         text += f": no settings for this data set, [default] of the recipe {recipe.name!r} applies"

@@ -120,6 +120,8 @@ class Predict:
 class Report:
     """Tables beside published results, learning curves over seeds, and a bar chart.
 
+    Runs on event streams are also drawn over time: how good they are, and how full their caches.
+
     Args:
         runs: Run folders, or folders that hold some at any depth.
         out: Folder of the report.

@@ -1,14 +1,16 @@
-"""What the scores of a stream are worth: over all events, by batches and by groups."""
+"""What the scores of a stream are worth: in training, over all events, by batches and groups."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+from torch.nn import functional as F
 
 from graphlearn.metrics import metric
 
-__all__ = ["ap_auc", "event_metrics"]
+__all__ = ["ap_auc", "event_metrics", "logistic_loss"]
 
 
 def event_metrics(rows: Mapping[str, Tensor]) -> dict[str, float]:
@@ -62,6 +64,26 @@ def ap_auc(pos: Float[Tensor, " pair"], neg: Float[Tensor, " hit"]) -> Float64[T
     level = torch.searchsorted(false, pos, right=True)
     ap = (above / (above + len(neg) - below).double()).mean()
     return torch.stack([ap, (below + level).double().mean() / (2 * len(neg))])
+
+
+def logistic_loss(z: Float[Tensor, " pair"], true: int) -> Float[Tensor, ""]:
+    """Mean logistic loss of the true pairs, plus that of the false ones.
+
+    Args:
+        z: Logits, those of the true pairs first.
+        true: How many pairs are true.
+    """
+    target, weight = _targets(true, len(z), z.device)
+    # One operator instead of a dozen, because batches are small.
+    return F.binary_cross_entropy_with_logits(z, target, weight, reduction="sum")
+
+
+@lru_cache(maxsize=8)
+def _targets(true: int, pairs: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which of the pairs are true, and weights that average both kinds."""
+    row = torch.arange(pairs, device=device) < true
+    weight = torch.where(row, 1 / max(true, 1), 1 / max(pairs - true, 1))
+    return row.float(), weight
 
 
 def _pooled(pos: Tensor, neg: Tensor) -> dict[str, float]:

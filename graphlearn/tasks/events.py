@@ -1,19 +1,17 @@
 """Temporal link prediction: who meets whom next, in a stream of events."""
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from graphlearn.data.dataset import Dataset, EventSplit
 from graphlearn.metrics import ranks
 from graphlearn.sampling.batches import fold
 from graphlearn.sampling.stream import Events, Features, windows
-from graphlearn.tasks.event_metrics import ap_auc, event_metrics
+from graphlearn.tasks.event_metrics import ap_auc, event_metrics, logistic_loss
 from graphlearn.tasks.opponents import Kind, Opponents, kinds_of, scored_rows
 from graphlearn.train.task import Schedule, Split, Task
 
@@ -262,10 +260,7 @@ class EventPrediction(Task):
         self._view = self._read(batch.events, batch.neg)
         pairs = torch.cat([batch.pos, batch.neg.flatten(1)], dim=1)
         z = self.event_model.score(self._view, pairs, batch.t.repeat(1 + batch.neg.shape[1]))
-        true, weight = _targets(batch.pos.shape[1], len(z), z.device)
-        # One operator instead of a dozen, because batches are small.
-        loss = F.binary_cross_entropy_with_logits(z, true, weight, reduction="sum")
-        return {"loss": loss}
+        return {"loss": logistic_loss(z, batch.pos.shape[1])}
 
     @torch.no_grad()
     def score(self, batch: EventBatch) -> dict[str, Tensor]:
@@ -391,14 +386,6 @@ def _features(dataset: Dataset, device: torch.device) -> Features:
     node = torch.zeros(nodes, 0) if x is None else x.float()
     edge = torch.zeros(len(data.src), 0) if msg is None else msg.float()
     return Features(node.to(device), edge.to(device))
-
-
-@lru_cache(maxsize=8)
-def _targets(true: int, pairs: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Which of the pairs are true, and weights that average both kinds."""
-    row = torch.arange(pairs, device=device) < true
-    weight = torch.where(row, 1 / max(true, 1), 1 / max(pairs - true, 1))
-    return row.float(), weight
 
 
 def _open(batch: EventBatch) -> Tensor:

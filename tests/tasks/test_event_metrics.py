@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphlearn.metrics import metric, ranks
-from graphlearn.tasks.event_metrics import ap_auc, event_metrics
+from graphlearn.tasks.event_metrics import ap_auc, event_metrics, logistic_loss
 
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=12)
 
@@ -52,3 +53,10 @@ def test_ranks_of_candidates():
     assert found["mrr"] == pytest.approx(float((1 / rank).mean()))
     assert found["hits@10/new"] == pytest.approx(float((rank[::2] <= 10).double().mean()))
     assert set(found) == {"mrr", "hits@10", "mrr/new", "hits@10/new"}
+
+
+def test_the_loss_averages_true_and_false_pairs_apart():
+    z = torch.tensor([0.5, -1.0, 2.0, 0.0, 1.0])
+    expected = F.softplus(-z[:2]).mean() + F.softplus(z[2:]).mean()
+    torch.testing.assert_close(logistic_loss(z, 2), expected)
+    torch.testing.assert_close(logistic_loss(z[:2], 2), F.softplus(-z[:2]).mean())

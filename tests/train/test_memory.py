@@ -43,3 +43,15 @@ def test_other_systems_are_left_alone(monkeypatch):
 
     monkeypatch.setattr(sys, "platform", "win32")
     assert keep_memory() is False
+
+
+def test_the_collector_is_spared_while_steps_run():
+    import gc
+
+    from graphlearn.train.memory import settled
+
+    before = gc.get_freeze_count()
+    with pytest.raises(KeyboardInterrupt), settled():
+        assert gc.get_freeze_count() > before + 1000
+        raise KeyboardInterrupt
+    assert gc.get_freeze_count() == 0

@@ -1,11 +1,13 @@
 """Published and earlier results on real data, reproduced."""
 
 import pytest
+import torch
 
 import graphlearn as gl
 from graphlearn.data import check_no_leak
 from graphlearn.models.baselines import Heuristic
-from graphlearn.runs import make, resolved
+from graphlearn.runs import changed, make, resolved
+from graphlearn.tasks.events import EventPrediction
 from graphlearn.tasks.link import LinkPrediction
 
 pytestmark = pytest.mark.data
@@ -43,3 +45,32 @@ def test_ncn_on_cora_is_within_two_points_of_the_documented_run(data_root, monke
     task, _ = make(resolved(gl.find("ncn", "Cora"), 0))
     result = gl.Trainer(progress=False).fit(task)
     assert 100 * result.test["hits@100"] == pytest.approx(91.37, abs=2)
+
+
+EVENTS = {  # AP@batch of the test after three epochs, seed 0, and what it must reach
+    ("nat", "collegemsg"): 0.955,
+    ("nat-reference", "collegemsg"): 0.925,
+    ("nat", "bitcoin-alpha"): 0.90,
+}
+
+
+@pytest.mark.parametrize(("name", "dataset"), EVENTS)
+def test_nat_after_three_epochs(name, dataset, data_root, monkeypatch):
+    monkeypatch.setenv("GRAPHLEARN_DATA", str(data_root))
+    recipe = changed(gl.find(name, dataset), {"schedule": {"epochs": 3}})
+    task, _ = make(resolved(recipe, 0))
+    result = gl.Trainer(progress=False).fit(task)
+    assert result.test["ap@batch"] >= EVENTS[name, dataset]
+
+
+def test_no_skill_on_a_stream_without_a_pattern(data_root):
+    """Destinations drawn at random: whoever scores above chance has seen the future."""
+    data = gl.load("collegemsg", root=data_root).data[:20_000]
+    generator = torch.Generator().manual_seed(9)
+    data.dst = torch.randint(int(data.src.max()) + 1, data.src.shape, generator=generator)
+    dataset = gl.load(data)
+    torch.manual_seed(0)
+    model = gl.build(gl.models.NAT, dataset)
+    task = EventPrediction(model, dataset, schedule=gl.Schedule(epochs=2))
+    result = gl.Trainer(progress=False).fit(task)
+    assert result.test["auc"] == pytest.approx(0.5, abs=0.03)

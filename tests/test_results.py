@@ -1,12 +1,17 @@
 """Published and earlier results on real data, reproduced."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import graphlearn as gl
 from graphlearn.data import check_no_leak
 from graphlearn.models.baselines import Heuristic
-from graphlearn.runs import changed, make, resolved
+from graphlearn.runs import make, resolved
 from graphlearn.tasks.events import EventPrediction
 from graphlearn.tasks.link import LinkPrediction
 
@@ -55,22 +60,23 @@ EVENTS = {  # AP@batch of the test after three epochs, seed 0, and what it must 
 
 
 @pytest.mark.parametrize(("name", "dataset"), EVENTS)
-def test_nat_after_three_epochs(name, dataset, data_root, monkeypatch):
-    monkeypatch.setenv("GRAPHLEARN_DATA", str(data_root))
-    recipe = changed(gl.find(name, dataset), {"schedule": {"epochs": 3}})
-    task, _ = make(resolved(recipe, 0))
-    result = gl.Trainer(progress=False).fit(task)
-    assert result.test["ap@batch"] >= EVENTS[name, dataset]
+def test_nat_after_three_epochs(name, dataset, data_root, tmp_path):
+    """In a process of its own, where no annotation is checked: there are thousands of steps."""
+    words = f"train {name} --dataset {dataset} --schedule.epochs 3 --out {tmp_path} --no-progress"
+    command = [sys.executable, "-m", "graphlearn", *words.split()]
+    subprocess.run(command, check=True, env={**os.environ, "GRAPHLEARN_DATA": str(data_root)})
+    result = json.loads((tmp_path / name / dataset / "0" / "result.json").read_text())
+    assert result["test"]["ap@batch"] >= EVENTS[name, dataset]
 
 
 def test_no_skill_on_a_stream_without_a_pattern(data_root):
     """Destinations drawn at random: whoever scores above chance has seen the future."""
-    data = gl.load("collegemsg", root=data_root).data[:20_000]
+    data = gl.load("collegemsg", root=data_root).data[:8_000]
     generator = torch.Generator().manual_seed(9)
     data.dst = torch.randint(int(data.src.max()) + 1, data.src.shape, generator=generator)
     dataset = gl.load(data)
     torch.manual_seed(0)
     model = gl.build(gl.models.NAT, dataset)
-    task = EventPrediction(model, dataset, schedule=gl.Schedule(epochs=2))
+    task = EventPrediction(model, dataset, eval_batch_size=100, schedule=gl.Schedule(epochs=1))
     result = gl.Trainer(progress=False).fit(task)
-    assert result.test["auc"] == pytest.approx(0.5, abs=0.03)
+    assert result.test["auc"] == pytest.approx(0.5, abs=0.05)

@@ -113,13 +113,12 @@ class NAT(nn.Module):
         blocks: bool = False,
     ) -> None:
         super().__init__()
-        self._check(
-            path, pool, counts, {"time_dim": time_dim, "pair_dim": pair_dim, "heads": heads}
-        )
+        self._check(path, pool, counts, 1, time_dim=time_dim, pair_dim=pair_dim, heads=heads)
+        self._check(path, pool, counts, 0, code_dim=code_dim, recency_dim=recency_dim)
         self.node_dim, self.pool, self.path, self.counts = node_dim, pool, path, counts
         self.absolute, self.by_events = time == "absolute", clock == "events"
         if self.by_events:
-            time_gap, time_span = 1.0, max(time_span / time_gap, 1.0)
+            time_gap, time_span = 1.0, time_span / max(time_gap, 1e-300)
         self.cache = NCache(
             num_nodes, slots=slots, dim=dim, wide_dim=self_dim, alpha=alpha, hash=hash,
             seed=cache_seed, blocks=blocks,
@@ -148,6 +147,8 @@ class NAT(nn.Module):
         self, gap: float, span: float, dim: int, decades: bool, train: bool, recency_dim: int
     ) -> None:
         """Frequencies and phases of the time encoding, and the rates at which recency decays."""
+        if not 0 < gap <= span:
+            raise ValueError(f"time_gap must lie in (0, time_span], got {gap} and {span}")
         steps = torch.linspace(0, 1, dim, dtype=torch.float64)
         low, high = (1e-9, 1.0) if decades else (1 / span, 1 / gap)
         for name, value in (("omega", high * (low / high) ** steps), ("phi", 0 * steps)):
@@ -155,15 +156,15 @@ class NAT(nn.Module):
                 self.register_parameter(name, nn.Parameter(value.float()))
             else:
                 self.register_buffer(name, value.float())
-        steps = torch.linspace(0, 1, max(recency_dim, 2), dtype=torch.float64)[:recency_dim]
-        # The slowest rate tells pairs that ever met from those that never did.
-        self.register_buffer("rates", 1 / (gap * (10 * span / gap) ** steps), persistent=False)
+        # The slowest rate, which comes first, tells pairs that ever met from those that never did.
+        steps = torch.linspace(1, 0, max(recency_dim, 2), dtype=torch.float64)[:recency_dim]
+        self.register_buffer("rates", 1 / (gap * (10 * span / gap) ** steps))
 
     @staticmethod
-    def _check(path: str, pool: str, counts: str, sizes: dict[str, int]) -> None:
+    def _check(path: str, pool: str, counts: str, least: int, **sizes: int) -> None:
         for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
         if pool == "attn" and path == "histogram":
             raise ValueError("pool='attn' weighs single keys: it needs path='keys'")
         if path == "keys" and counts == "log":

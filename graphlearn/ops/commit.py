@@ -74,6 +74,8 @@ def commit(
         *tables, src, dst, t, event, src_at, dst_at, fresh, own, list(slots), hash == "quadratic",
         seed, below, blocks, given[0], given[1],
     )  # fmt: skip
+    # Kernels write behind the back of autograd, which must refuse a later way back through a read.
+    torch.autograd.graph.increment_version(tables[:6])
 
 
 class _Rows(NamedTuple):

@@ -97,9 +97,12 @@ def refreshed_sums(
 
 
 def _apply(given: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-    run: Any = _Refresh.apply
-    fresh, sums = run(*given)
-    return fresh, sums
+    if torch.is_grad_enabled():
+        run: Any = _Refresh.apply
+        fresh, sums = run(*given)
+        return fresh, sums
+    fresh = _run(*given)
+    return fresh, fresh.sum(1)
 
 
 def phases(tau: Tensor, omega: Tensor, phi: Tensor) -> Tensor:

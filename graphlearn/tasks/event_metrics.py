@@ -12,6 +12,8 @@ from graphlearn.metrics import metric
 
 __all__ = ["ap_auc", "event_metrics", "logistic_loss"]
 
+_BLOCK = 1 << 14  # values added at once
+
 
 def event_metrics(rows: Mapping[str, Tensor]) -> dict[str, float]:
     """Metrics of a pass over a stream, higher is better.
@@ -74,8 +76,14 @@ def logistic_loss(z: Float[Tensor, " pair"], true: int) -> Float[Tensor, ""]:
         true: How many pairs are true.
     """
     target, weight = _targets(true, len(z), z.device)
-    # One operator instead of a dozen, because batches are small.
-    return F.binary_cross_entropy_with_logits(z, target, weight, reduction="sum")
+    # One operator instead of a dozen, because batches are small; blocks, because torch splits a
+    # long sum by the number of threads.
+    parts = zip(*(torch.split(x, _BLOCK) for x in (z, target, weight)), strict=True)
+    losses = [
+        F.binary_cross_entropy_with_logits(one, goal, share, reduction="sum")
+        for one, goal, share in parts
+    ]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 @lru_cache(maxsize=8)

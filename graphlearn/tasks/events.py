@@ -87,7 +87,8 @@ class EventPrediction(Task):
         negatives: False pairs drawn for each true pair in training.
         eval_negatives: Kinds of false pairs in the test; the first gives `ap` and `auc`, further
             ones `ap/historical`, ... Validation uses the first alone.
-        train_negatives: Kind of false pairs in training.
+        train_negatives: Kind of false pairs in training; where all nodes are trained on, no pair
+            is `inductive` before the validation, so that those are random.
         candidates: Rank each event of an evaluation among so many destinations, as in TGB, for
             `mrr` and `hits@10`; 0 is off.
         monitor: Metric that selects the best epoch; empty: `mrr` with candidates, else that of the

@@ -34,6 +34,7 @@ class Opponents:
         data = dataset.data
         self.splits = dataset.splits
         self.src, self.dst, self.t = data.src.long(), data.dst.long(), data.t
+        self._past_of: dict[Split, tuple[PastPairs, Tensor]] = {}
 
     def draw(
         self, split: Split, kinds: Sequence[Kind], size: int, *, seed: int
@@ -80,12 +81,12 @@ class Opponents:
 
     def _past(self, split: Split, part: EventSplit, kind: PastKind, size: int, seed: int) -> Tensor:
         """Pairs are drawn for every event of a batch, so that no event of it is taken for false."""
-        known = self._until(split)
+        known, past, visible = self._until(split), *self._pairs(split)
         sources, pool = destinations(self.src[known]), destinations(self.dst[known])
         parts = []
         for number, (window, _) in enumerate(scored_rows(part, size)):
-            drawn = self._pairs.draw(
-                part.events[window],
+            drawn = past.draw(
+                torch.searchsorted(visible, part.events[window]),
                 kind=kind,
                 seed=fold(seed, number),
                 sources=sources,
@@ -99,9 +100,18 @@ class Opponents:
         splits = _ORDER[: _ORDER.index(split) + 1]
         return torch.cat([self.splits[one].events for one in splits if one in self.splits])
 
-    @cached_property
-    def _pairs(self) -> PastPairs:
-        return PastPairs(self.src, self.dst, self.t, train=self.splits["train"].events)
+    def _pairs(self, split: Split) -> tuple[PastPairs, Tensor]:
+        """The pairs that a pass may know, and the events they come from.
+
+        Events of nodes that are held out of training are not among those of training.
+        """
+        if split not in self._past_of:
+            part, train = self.splits[split], self.splits["train"].events
+            visible = torch.unique(torch.cat([part.history, part.events]))
+            trained = torch.searchsorted(visible, train[torch.isin(train, visible)])
+            src, dst, t = self.src[visible], self.dst[visible], self.t[visible]
+            self._past_of[split] = PastPairs(src, dst, t, train=trained), visible
+        return self._past_of[split]
 
     @cached_property
     def _many(self) -> OneVsMany:

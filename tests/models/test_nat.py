@@ -115,16 +115,46 @@ def test_threads_do_not_change_a_bit():
     before = torch.get_num_threads()
     found = []
     try:
-        for threads in (1, 2):
+        for threads in (1, 2, 3, 4):
             torch.set_num_threads(threads)
             torch.manual_seed(0)
-            dataset = event_dataset()
-            task = EventPrediction(make(dataset), dataset, schedule=Schedule(epochs=2, lr=0.01))
+            dataset = event_dataset(num_events=900, num_nodes=300)
+            model = make(dataset, self_dim=72, pair_dim=32)
+            schedule = Schedule(epochs=1, lr=0.01)
+            task = EventPrediction(model, dataset, batch_size=200, schedule=schedule)
             Trainer(progress=False).fit(task)
             found.append(task.state_dict())
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    for other in found[1:]:
+        assert all(torch.equal(found[0][name], other[name]) for name in other)
+
+
+def test_autocast_leaves_the_kernels_alone():
+    dataset = event_dataset()
+    torch.manual_seed(0)
+    task = EventPrediction(make(dataset), dataset, schedule=Schedule(epochs=1))
+    result = Trainer(progress=False, precision="bf16").fit(task)
+    assert 0 < result.test["ap"] <= 1
+
+
+def test_gaps_and_spans_must_fit():
+    with pytest.raises(ValueError, match=r"time_gap must lie in \(0, time_span\], got 2.0 and 1.0"):
+        NAT(5, time_gap=2.0, time_span=1.0, clock="time")
+    with pytest.raises(ValueError, match=r"time_gap must lie in \(0, time_span\], got 1.0 and 0.5"):
+        NAT(5, time_gap=2.0, time_span=1.0)
+
+
+def test_the_way_back_through_a_state_that_has_changed_is_refused():
+    replay = walk()
+    model = replay.model.train()
+    events = replay.at(torch.arange(200, 220))
+    pairs = torch.stack([events.src, events.dst])
+    view = model.read(pairs.flatten(), events.t.amin(), replay.features)
+    loss = model.score(view, pairs, events.t).sum()
+    model.update(view, events)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 def test_it_learns():
@@ -162,6 +192,8 @@ def test_batches_that_know_each_other_would_score_otherwise():
         ({"path": "keys"}, "path='keys' counts single keys: it needs counts='plain'"),
         ({"time_dim": 0}, "time_dim must be at least 1, got 0"),
         ({"heads": 0}, "heads must be at least 1, got 0"),
+        ({"code_dim": -1}, "code_dim must be at least 0, got -1"),
+        ({"recency_dim": -1}, "recency_dim must be at least 0, got -1"),
         ({"alpha": 1.5}, r"alpha must lie in \[0, 1\], got 1.5"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), got 1.0"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphlearn.ops.cpu.jit import Array, jit, share
+from graphlearn.ops.cpu.jit import Array, exact, jit, share
 from graphlearn.ops.cpu.refresh import tanh_of, waves
 
 __all__ = ["absorb", "absorb_grad"]
@@ -93,8 +93,9 @@ def absorb(
     state = [part.detach().numpy() for part in (eid, ts, opp, wide, edge, omega, phi)]
     made = [part.numpy() for part in (x, h, tau, slope)]
     share(_gather, count, x.numel(), nodes.numpy(), float(now), *state, absolute, *made)
-    a = torch.mm(x, inner.t())
-    gi, gh = torch.addmm(b_in, a, w_in.t()), torch.addmm(b_hid, h, w_hid.t())
+    with exact():
+        a = torch.mm(x, inner.t())
+        gi, gh = torch.addmm(b_in, a, w_in.t()), torch.addmm(b_hid, h, w_hid.t())
     out = torch.empty(count, width)
     share(_gates, count, 4 * out.numel(), gi.numpy(), gh.numpy(), made[1], out.numpy())
     return out, (x, a, h, gi, gh, tau, slope)
@@ -109,12 +110,13 @@ def absorb_grad(
     di, dh = torch.empty_like(gi), torch.empty_like(gh)
     arrays = [part.numpy() for part in (grad.contiguous(), gi, gh, h, di, dh)]
     share(_gates_grad, len(h), 4 * h.numel(), *arrays)
-    da = torch.mm(di, w_in)
-    omegas, phis = None, None
-    if slope.shape[1]:
-        steep = torch.mm(da, inner[:, -len(omega) :]).mul_(slope).neg_()
-        omegas, phis = torch.mv(steep.t().double(), tau).float(), steep.sum(0)
-    return (
-        torch.mm(da.t(), x), torch.mm(di.t(), a), torch.mm(dh.t(), h), di.sum(0), dh.sum(0),
-        omegas, phis,
-    )  # fmt: skip
+    with exact():
+        da = torch.mm(di, w_in)
+        omegas, phis = None, None
+        if slope.shape[1]:
+            steep = torch.mm(da, inner[:, -len(omega) :]).mul_(slope).neg_()
+            omegas, phis = torch.mv(steep.t().double(), tau).float(), steep.sum(0)
+        return (
+            torch.mm(da.t(), x), torch.mm(di.t(), a), torch.mm(dh.t(), h), di.sum(0), dh.sum(0),
+            omegas, phis,
+        )  # fmt: skip

@@ -8,8 +8,9 @@ release the interpreter: unlike numba's, they leave the OpenMP settings of torch
 import inspect
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Array", "bytes_of", "jit", "share", "threads_for"]
+__all__ = ["Array", "bytes_of", "exact", "jit", "share", "threads_for"]
 
 Array: TypeAlias = NDArray[Any]  # what a kernel works on; numba compiles it for each kind
 
@@ -73,6 +74,25 @@ def share(kernel: Callable[..., Any], size: int, work: int, *args: object) -> No
     kernel(0, bounds[1], *args)
     for future in waiting:
         future.result()
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Matrix products of torch in 32 bits, whose sums do not depend on the number of threads.
+
+    Autocast would hand bfloat16 to kernels that know floats; and the library that multiplies
+    splits even small matrices by the threads that it may use.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        if torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                yield
+        else:
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache

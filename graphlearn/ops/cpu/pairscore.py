@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphlearn.ops.cpu.dropout import dropout
-from graphlearn.ops.cpu.jit import Array, jit, share
+from graphlearn.ops.cpu.jit import Array, exact, jit, share
 
 __all__ = ["pair_scores", "pair_scores_grad"]
 
@@ -146,15 +146,16 @@ def pair_scores(
     given = (at, counts, since, rates, sums, code, logs, pooled, recency)
     share(_features, pairs, 500 * pairs, *_arrays(*given))
     pooled = dropout(pooled, p, seed, False) if p else pooled
-    mean = head.mean(0)
-    on_q, on_source, on_target, on_recency = _split(hidden, mean, own)
-    joint = torch.mm(on_q, mean)
-    pre = torch.mm(pooled, joint.t())
-    if len(rates):
-        pre.addmm_(recency, on_recency.t())
-    bias = torch.addmv(hidden_bias, on_q, head_bias)
     rows, ends, local = _ends(at, own)
-    source, target = torch.mm(ends[0], on_source.t()), torch.mm(ends[1], on_target.t())
+    with exact():
+        mean = head.mean(0)
+        on_q, on_source, on_target, on_recency = _split(hidden, mean, own)
+        joint = torch.mm(on_q, mean)
+        pre = torch.mm(pooled, joint.t())
+        if len(rates):
+            pre.addmm_(recency, on_recency.t())
+        bias = torch.addmv(hidden_bias, on_q, head_bias)
+        source, target = torch.mm(ends[0], on_source.t()), torch.mm(ends[1], on_target.t())
     logits = torch.empty(pairs)
     shift = np.float32(out_bias.item())
     arrays = _arrays(local, source, target, bias, out[0])
@@ -175,21 +176,24 @@ def pair_scores_grad(
     bias, last = torch.zeros(width), torch.zeros(width)
     given = (local, grad, out[0], pre, source, target, bias, last)
     share(_logits_grad, width, 4 * pre.numel(), *_arrays(*given))
-    on_q, on_source, on_target, _ = _split(hidden, mean, own)
-    folded = torch.mm(pre.t(), pooled)  # gradient of the product of first layer and head
-    d_hidden = torch.cat([
-        torch.addr(torch.mm(folded, mean.t()), bias, head_bias), torch.mm(source.t(), left),
-        torch.mm(target.t(), right), torch.mm(pre.t(), recency),
-    ], 1)  # fmt: skip
-    d_own = torch.zeros_like(own)
-    d_own[sources] = torch.mm(source, on_source)
-    d_own.index_add_(0, targets, torch.mm(target, on_target))  # each row once: no sum has an order
-    d_pooled = torch.mm(pre, joint)
-    d_pooled = dropout(d_pooled, p, seed, False) if p else d_pooled
-    d_sums, d_code = torch.zeros_like(sums), torch.zeros_like(code)
-    _features_grad(*_arrays(at, counts, d_pooled, logs, d_sums, d_code))
-    d_head = torch.mm(on_q.t(), folded).div_(len(head)).expand_as(head)
-    return (
-        d_sums, d_own, d_code, d_head, torch.mv(on_q.t(), bias), d_hidden, bias, last[None],
-        grad.sum()[None],
-    )  # fmt: skip
+    with exact():
+        on_q, on_source, on_target, _ = _split(hidden, mean, own)
+        folded = torch.mm(pre.t(), pooled)  # gradient of the product of first layer and head
+        d_hidden = torch.cat([
+            torch.addr(torch.mm(folded, mean.t()), bias, head_bias), torch.mm(source.t(), left),
+            torch.mm(target.t(), right), torch.mm(pre.t(), recency),
+        ], 1)  # fmt: skip
+        d_own = torch.zeros_like(own)
+        d_own[sources] = torch.mm(source, on_source)
+        d_own.index_add_(
+            0, targets, torch.mm(target, on_target)
+        )  # each row once: no sum has an order
+        d_pooled = torch.mm(pre, joint)
+        d_pooled = dropout(d_pooled, p, seed, False) if p else d_pooled
+        d_sums, d_code = torch.zeros_like(sums), torch.zeros_like(code)
+        _features_grad(*_arrays(at, counts, d_pooled, logs, d_sums, d_code))
+        d_head = torch.mm(on_q.t(), folded).div_(len(head)).expand_as(head)
+        return (
+            d_sums, d_own, d_code, d_head, torch.mv(on_q.t(), bias), d_hidden, bias, last[None],
+            grad.sum()[None],
+        )  # fmt: skip

@@ -125,7 +125,7 @@ def _commit_case(setting: _Setting) -> Case:
     """One batch into a copy of the state, again and again: the same slots are written each time."""
     model, (src, dst, *rest) = setting.model, setting.batch
     with torch.no_grad():
-        nodes, fresh, own, _ = model.read(
+        nodes, fresh, _, own, _ = model.read(
             torch.cat([src, dst]), setting.batch.t[0], setting.features
         )
     at = [torch.searchsorted(nodes, end) for end in (src, dst)]

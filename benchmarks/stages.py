@@ -45,7 +45,7 @@ PRESETS: tuple[tuple[str, int, dict[str, Any]], ...] = (
     ("published settings, features of width 172", 172, {"pair_dim": 172, **PUBLISHED}),
 )
 STAGES = (
-    (NAT, "read", "distinct nodes"), (nat, "refresh", "refresh"), (nat, "absorb", "absorb"),
+    (NAT, "read", "distinct nodes"), (nat, "refreshed_sums", "refresh"), (nat, "absorb", "absorb"),
     (NAT, "score", "rows and sums"), (NCache, "join", "join"), (nat, "pair_scores", "scorer"),
     (Tensor, "backward", "backward"), (Adam, "step", "Adam"), (NAT, "update", "commit"),
 )  # fmt: skip

@@ -6,6 +6,7 @@ import pytest
 import torch
 from toy import event_dataset
 
+from graphlearn.data import load
 from graphlearn.tasks.opponents import KINDS, Opponents, scored_rows
 
 
@@ -83,3 +84,14 @@ def test_candidates_are_never_true():
     pairs = torch.cat(blocks, dim=2)
     assert len(blocks) == -(-len(part.events) // 7) and pairs.shape == (2, 9, len(chosen))
     assert (pairs[0] == data.src[chosen]).all() and (pairs[1] != data.dst[chosen]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("protocol", ["inductive", "new-node"])
+def test_nodes_that_are_held_out_are_no_false_pairs_of_training(kind, protocol):
+    dataset = load(event_dataset(num_events=2000, num_nodes=60).data, protocol=protocol)
+    train = dataset.splits["train"].events
+    known = set(dataset.data.src[train].tolist()) | set(dataset.data.dst[train].tolist())
+    assert len(known) < 60
+    drawn = Opponents(dataset).draw("train", (kind,), 50, seed=1)
+    assert set(drawn.flatten().tolist()) <= known

@@ -146,10 +146,10 @@ def percent(mean: float, std: float | None = None, *, scale: float = 100.0) -> s
     return f"{mean * scale:.2f}" + ("" if std is None else f" ± {std * scale:.2f}")
 
 
-def natural(name: str) -> tuple[str, int]:
-    """Order in which hits@20 comes before hits@100."""
+def natural(name: str) -> tuple[str, int, str]:
+    """Order in which hits@20 comes before hits@100, and no two names are equal."""
     word, _, number = name.partition("@")
-    return word, int(number) if number.isdigit() else 0
+    return word, int(number) if number.isdigit() else 0, name
 
 
 def _lanes(groups: Sequence[Group]) -> list[Lane]:
@@ -313,7 +313,8 @@ def _curves(name: str, groups: Sequence[Group]) -> "Figure":
             if panel != "loss":
                 middle = [100 * value for value in middle]
                 deviation = [100 * value for value in deviation]
-            axis.plot(epochs, middle, color=color, lw=1.8, label=group.recipe.name)
+            dot = "o" if len(epochs) == 1 else ""  # a line of one point cannot be seen
+            axis.plot(epochs, middle, color=color, lw=1.8, marker=dot, label=group.recipe.name)
             low = [m - d for m, d in zip(middle, deviation, strict=True)]
             high = [m + d for m, d in zip(middle, deviation, strict=True)]
             if len(group.results) > 1:

@@ -202,7 +202,8 @@ def _lines(axis: "Axes", lanes: Sequence[Lane], key: str, clock: _Clock, style: 
             continue
         line = _line(seeds, key)
         at = [(time - clock.origin) / clock.unit for time in line.time]
-        axis.plot(at, line.mean, color=color, lw=1.8, ls=style, label=lane.name)
+        dot = "o" if len(at) == 1 else ""  # a line of one point cannot be seen
+        axis.plot(at, line.mean, color=color, lw=1.8, ls=style, marker=dot, label=lane.name)
         if len(seeds) > 1:
             low = [m - d for m, d in zip(line.mean, line.deviation, strict=True)]
             high = [m + d for m, d in zip(line.mean, line.deviation, strict=True)]

@@ -252,7 +252,11 @@ def _columns(table: Table) -> _Columns:
     if not times or width < 3:
         raise ValueError(
             f"{table.path}: an event needs source, destination and time, "
-            f"got {f'the columns {list(header)}' if header else f'{width} columns'}"
+            + (
+                f"got the columns {list(header)}; call one of them {', '.join(_TIMES)}"
+                if header
+                else f"got {width} columns"
+            )
         )
     others = [k for k in range(width) if k != times[0]]
     source, target = table.ends()

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
 from graphlearn.ops.absorb import absorb
+from graphlearn.ops.backend import check_range
 from graphlearn.ops.cache import NCache
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.hashing import Hash
@@ -115,7 +116,8 @@ class NAT(nn.Module):
         super().__init__()
         self._check(path, pool, counts, 1, time_dim=time_dim, pair_dim=pair_dim, heads=heads)
         self._check(path, pool, counts, 0, code_dim=code_dim, recency_dim=recency_dim)
-        self.node_dim, self.pool, self.path, self.counts = node_dim, pool, path, counts
+        self.edge_dim, self.node_dim = edge_dim, node_dim
+        self.pool, self.path, self.counts = pool, path, counts
         self.absolute, self.by_events = time == "absolute", clock == "events"
         if self.by_events:
             time_gap, time_span = 1.0, time_span / max(time_gap, 1e-300)
@@ -166,7 +168,7 @@ class NAT(nn.Module):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         if pool == "attn" and path == "histogram":
-            raise ValueError("pool='attn' weighs single keys: it needs path='keys'")
+            raise ValueError("pool='attn' weighs keys: it needs path='keys' and counts='plain'")
         if path == "keys" and counts == "log":
             raise ValueError("path='keys' counts single keys: it needs counts='plain'")
 
@@ -183,12 +185,21 @@ class NAT(nn.Module):
             now: The time, (); what is scored or written lies at it or later.
             features: Of the nodes and events.
 
+        Raises:
+            ValueError: if an id lies outside, or features are of another width.
+
         Returns:
             The ids in ascending order, refreshed slots (n, 1 + M, F) and their sums (n, F), node
             representations (n, D), and the node features.
         """
+        if features.edge.shape[1] != self.edge_dim or features.node.shape[1] != self.node_dim:
+            raise ValueError(
+                f"expected {self.edge_dim} features of an event and {self.node_dim} of a node, "
+                f"got {features.edge.shape[1]} and {features.node.shape[1]}"
+            )
         if nodes.device.type == "cpu":
             distinct = torch.unique(nodes)
+            self._check_known(distinct, features)
         else:  # repeats stay, since dropping them would need to know how many there are
             distinct = nodes.sort().values
         now = self._now(now)
@@ -198,6 +209,28 @@ class NAT(nn.Module):
         fresh, sums = refreshed_sums(*state, slots, absolute=self.absolute)
         own = absorb(*state, wide, absolute=self.absolute)
         return distinct, fresh, sums, own, features.node
+
+    def _check_known(self, distinct: Tensor, features: Features) -> None:
+        """Refuse ids that kernels would look up outside their tables; on a GPU that costs a wait."""
+        if len(distinct):
+            check_range(self.cache.num_nodes, distinct[[0, -1]])
+        if self.edge_dim and len(distinct):
+            last = int(self.cache.eid[distinct].max())
+            if last >= len(features.edge):
+                raise ValueError(
+                    f"event {last} was taken in, but there are features of {len(features.edge)}"
+                )
+
+    @staticmethod
+    def _rows(distinct: Tensor, ids: Tensor) -> Tensor:
+        """Where ids are among those that were read."""
+        at = torch.searchsorted(distinct, ids.contiguous())
+        if at.device.type == "cpu" and at.numel():
+            found = distinct[at.clamp(max=len(distinct) - 1)] if len(distinct) else ids - 1
+            if not torch.equal(found, ids):
+                missing = int(ids[found != ids][0])
+                raise ValueError(f"node {missing} was not among the nodes that were read")
+        return at
 
     def _now(self, now: Tensor) -> Tensor:
         return (self.seen[0] if self.by_events else now).double()
@@ -219,7 +252,7 @@ class NAT(nn.Module):
             t: When each pair is asked for.
         """
         distinct, fresh, sums, own, features = view
-        at = torch.searchsorted(distinct, pairs.contiguous())
+        at = self._rows(distinct, pairs)
         if self.node_dim:
             sums = torch.cat([self._occurring(distinct, features), sums], 1)
         step = pairs.shape[1] if torch.is_grad_enabled() else _BLOCK
@@ -292,7 +325,7 @@ class NAT(nn.Module):
         """
         distinct, fresh, _, own, _ = view
         src, dst, t, eid = events
-        at = torch.searchsorted(distinct, torch.stack([src, dst])).unbind()
+        at = self._rows(distinct, torch.stack([src, dst])).unbind()
         if self.by_events:
             t = torch.arange(len(eid), device=eid.device) + self.seen[0]
         self.cache.commit((src, dst, t, eid), at, fresh, own)

@@ -138,6 +138,27 @@ def test_autocast_leaves_the_kernels_alone():
     assert 0 < result.test["ap"] <= 1
 
 
+@torch.no_grad()
+def test_ids_that_would_be_looked_up_outside_are_refused():
+    replay = walk(edge_dim=3)
+    model, now, features = replay.model, replay.events.t[200], replay.features
+    for bad in (30, -1, 10**7):
+        with pytest.raises(ValueError, match=r"node ids must lie in \[0, 30\)"):
+            model.read(torch.tensor([1, bad]), now, features)
+    view = model.read(torch.tensor([1, 2]), now, features)
+    for other in (0, 29, 99):
+        with pytest.raises(
+            ValueError, match=f"node {other} was not among the nodes that were read"
+        ):
+            model.score(view, torch.tensor([[1], [other]]), now[None])
+    with pytest.raises(ValueError, match="node 3 was not among the nodes that were read"):
+        model.update(view, replay.at(torch.tensor([0]))._replace(src=torch.tensor([3])))
+    with pytest.raises(ValueError, match="expected 3 features of an event and 0 of a node, got 2"):
+        model.read(torch.tensor([1]), now, features._replace(edge=features.edge[:, :2]))
+    with pytest.raises(ValueError, match=r"event .* was taken in, but there are features of 5"):
+        model.read(torch.arange(30), now, features._replace(edge=features.edge[:5]))
+
+
 def test_gaps_and_spans_must_fit():
     with pytest.raises(ValueError, match=r"time_gap must lie in \(0, time_span\], got 2.0 and 1.0"):
         NAT(5, time_gap=2.0, time_span=1.0, clock="time")
@@ -188,7 +209,7 @@ def test_batches_that_know_each_other_would_score_otherwise():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"pool": "attn"}, "pool='attn' weighs single keys: it needs path='keys'"),
+        ({"pool": "attn"}, "pool='attn' weighs keys: it needs path='keys' and counts='plain'"),
         ({"path": "keys"}, "path='keys' counts single keys: it needs counts='plain'"),
         ({"time_dim": 0}, "time_dim must be at least 1, got 0"),
         ({"heads": 0}, "heads must be at least 1, got 0"),

@@ -211,7 +211,7 @@ class NAT(nn.Module):
         return distinct, fresh, sums, own, features.node
 
     def _check_known(self, distinct: Tensor, features: Features) -> None:
-        """Refuse ids that kernels would look up outside their tables; on a GPU that costs a wait."""
+        """Refuse what kernels would look up outside their tables; a GPU would have to wait."""
         if len(distinct):
             check_range(self.cache.num_nodes, distinct[[0, -1]])
         if self.edge_dim and len(distinct):

@@ -204,3 +204,19 @@ def test_list_is_quick():
     subprocess.run([sys.executable, "-m", "graphlearn", "list"], capture_output=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+
+
+def test_a_stream_of_ones_own_from_training_to_who_is_met_next(folder, capsys):
+    """Everyone reads one paper again and again, which is thus what they read next."""
+    readers = {"ada": "times", "bob": "post", "cy": "echo", "dan": "star", "eve": "sun"}
+    order = list(readers.items())
+    rows = [f"{','.join(order[k % 5])},{1000 + 7 * k}" for k in range(240)]
+    (folder / "my_events.csv").write_text("\n".join(["source,target,time", *rows]))
+    words = "train nat --dataset my_events.csv --schedule.epochs 6 --schedule.lr 0.01"
+    options = ["--task.batch-size", "10", "--no-progress"]
+    assert main([*words.split(), *options]) == 0
+    assert "nat on my_events.csv: test ap" in capsys.readouterr().out
+    assert main("predict runs/nat/my_events/0 --node ada --top 3".split()) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["rank", "source", "target", "score", "probability"]
+    assert lines[1][:3] == ["1", "ada", "times"] and len(lines) == 4

@@ -165,10 +165,10 @@ def _fast(nodes: Tensor) -> bool:
 def _(
     nodes: Tensor, now: Tensor, key: Tensor, eid: Tensor, ts: Tensor, rep: Tensor, *rest: object
 ) -> Tensor:
-    return inner_like(rep, nodes)
+    return _empty_like(rep, nodes)
 
 
-def inner_like(rep: Tensor, nodes: Tensor) -> Tensor:
+def _empty_like(rep: Tensor, nodes: Tensor) -> Tensor:
     """An empty result."""
     return rep.new_empty(len(nodes), *rep.shape[1:], dtype=torch.float32)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import graphlearn as gl
 from graphlearn.extras import nearest
+from graphlearn.groups import collect
 from graphlearn.options import (
     Bench,
     Eval,
@@ -23,6 +24,7 @@ from graphlearn.options import (
     Report,
     Train,
     Usage,
+    expand,
     flags,
     pairs,
     parse,
@@ -30,10 +32,11 @@ from graphlearn.options import (
     value,
 )
 from graphlearn.recipe import SECTIONS, Recipe, find, recipes
-from graphlearn.report import collect, natural, percent, report, table
+from graphlearn.report import natural, percent, report, table
 from graphlearn.settings import data_root
 
 if TYPE_CHECKING:
+    from graphlearn.predict import Classified, Scored
     from graphlearn.train.tracking import Result
 
 __all__ = ["main"]
@@ -95,7 +98,7 @@ def _list(words: Sequence[str]) -> int:
             rows.append(
                 [
                     recipe.name,
-                    "any other" if other else recipe.dataset,
+                    "any other" if other else recipe.label,
                     printed.metric if printed else "",
                     percent(printed.mean, printed.std or None, scale=1.0) if printed else "",
                 ]
@@ -112,8 +115,9 @@ def _train(words: Sequence[str]) -> int:
         if {"-h", "--help"} & set(words):
             parse(Train, ["--help"], "train")
         raise Usage("put the name of the recipe first: graphlearn train NAME ...")
-    recipe = find(words[0], value(words, "--dataset"))
-    options = parse(flags(recipe), words, f"train {words[0]}")
+    recipe = find(words[0], value(words, "--dataset"), _rate(words))
+    kind = flags(recipe)
+    options = parse(kind, expand(words, kind), f"train {words[0]}")
     recipe = gl.runs.changed(recipe, {key: pairs(getattr(options, key)) for key in SECTIONS})
     machine = pairs(options.machine)
     if machine["processes"] > 1 and machine["strategy"] == "auto":
@@ -162,21 +166,25 @@ def _predict(words: Sequence[str]) -> int:
         exhaustive=options.exhaustive,
         device=options.device,
     )
-    head = ["rank", "source", "target", "score", "probability"]
+    nodes = any(isinstance(row, gl.predict.Classified) for row in rows)
+    head = list((gl.predict.Classified if nodes else gl.predict.Scored)._fields)
+    if nodes:
+        head[2] = "class"
     if options.output:
         with options.output.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([head, *rows])
-        print(f"{len(rows)} pairs -> {options.output}")
+        print(f"{len(rows)} {'nodes' if nodes else 'pairs'} -> {options.output}")
         return 0
-    cells = [
-        [
-            *(str(row.rank), row.source, row.target, f"{row.score:.3f}"),
-            "" if row.probability is None else f"{row.probability:.4f}",
-        ]
-        for row in rows
-    ]
-    print(table(head, cells, left=3))
+    print(table(head, [_cells(row) for row in rows], left=3))
     return 0
+
+
+def _cells(row: "Scored | Classified") -> list[str]:
+    """One line of an answer as it is shown."""
+    chance = "" if row.probability is None else f"{row.probability:.4f}"
+    if isinstance(row, gl.predict.Classified):
+        return [str(row.rank), row.node, row.guess, chance, row.label]
+    return [str(row.rank), row.source, row.target, f"{row.score:.3f}", chance]
 
 
 def _report(words: Sequence[str]) -> int:
@@ -262,9 +270,18 @@ def _log() -> None:
     logging.getLogger("graphlearn").setLevel(logging.INFO)
 
 
+def _rate(words: Sequence[str]) -> float:
+    """Rate of an attack, which decides on settings; one that is no number is found out later."""
+    text = value(words, "--rate") or value(words, "--data.rate")
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0
+
+
 def _announce(recipe: Recipe) -> None:
     _log()
-    text = f"{recipe.name} on {recipe.dataset}"
+    text = f"{recipe.name} on {recipe.label if recipe.rate else recipe.dataset}"
     if recipe.fallback:
         text += f": no settings for this data set, [default] of the recipe {recipe.name!r} applies"
     if recipe.after:
@@ -303,7 +320,8 @@ def _outcome(recipe: Recipe, results: Sequence["Result"]) -> str:
         rows.append(["std", *(percent(pstdev(values)) for values in spread.values())])
     mean = percent(fmean(spread[name]), pstdev(spread[name]) if len(results) > 1 else None)
     count = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
-    text = f"{recipe.name} on {recipe.dataset}: test {name} {mean} ({count})"
+    where = recipe.label if recipe.rate else recipe.dataset
+    text = f"{recipe.name} on {where}: test {name} {mean} ({count})"
     if (printed := recipe.published) and printed.metric == name:
         runs = f", {printed.runs} runs" if printed.runs else ""
         value = percent(printed.mean, printed.std or None, scale=1.0)

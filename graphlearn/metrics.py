@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Num
+from jaxtyping import Float64, Int, Num
 from torch import Tensor
 
 from graphlearn.extras import nearest
@@ -23,6 +23,7 @@ __all__ = [
     "auc",
     "average_precision",
     "hits_at",
+    "macro_f1",
     "metric",
     "mrr",
     "mrr_global",
@@ -225,6 +226,26 @@ def average_precision(pos: Scores, neg: Scores) -> float:
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(*_labelled(pos, neg)))
+
+
+def macro_f1(label: Int[Tensor, " node"], guess: Int[Tensor, " node"], classes: int) -> float:
+    r"""F1 of each class that occurs among labels or guesses, averaged with equal weights.
+
+    .. math:: F_c = 2 \, TP_c / (2 \, TP_c + FP_c + FN_c)
+
+    Args:
+        label: True class of each node.
+        guess: Predicted class of each node.
+        classes: Number of classes.
+
+    Example:
+        >>> macro_f1(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2)
+        0.6666666666666666
+    """
+    truth, said = torch.bincount(label, minlength=classes), torch.bincount(guess, minlength=classes)
+    right = torch.bincount(label[label == guess], minlength=classes)
+    occurs = truth + said > 0
+    return float((2 * right[occurs] / (truth + said)[occurs].double()).mean())
 
 
 def metric(name: str) -> Metric:

@@ -13,7 +13,7 @@ from graphlearn.ops.dropout import Dropout, dropout
 from graphlearn.ops.norm import layer_norm
 from graphlearn.ops.spmm import propagate
 
-__all__ = ["Conv", "Encoder", "LayerNorm", "Linear", "drop_edge", "mlp"]
+__all__ = ["Conv", "Encoder", "LayerNorm", "Linear", "drop_edge", "drop_features", "mlp"]
 
 Conv = Literal[
     "puregcn", "puresum", "puremean", "puremax", "gcn", "sage", "gin", "max", "graphsage", "none"
@@ -40,6 +40,23 @@ def drop_edge(graph: CSR, p: float, *, symmetric: bool = False) -> CSR:
     keep = draw >= p
     keep = keep if graph.keep is None else keep & graph.keep
     return replace(graph, keep=keep, symmetric=symmetric and graph.symmetric)
+
+
+def drop_features(x: Tensor | CSR, p: float) -> Tensor | CSR:
+    """Dropout of features; of sparse ones only the stored values can change.
+
+    That is the same law as dropout of the dense matrix, whose zeros stay what they are.
+
+    Args:
+        x: Dense or sparse rows.
+        p: Probability of dropping; 0 returns the features themselves.
+    """
+    if p <= 0:
+        return x
+    if not isinstance(x, CSR):
+        return dropout(x, p)
+    value = torch.ones(x.num_entries, device=x.col.device) if x.weight is None else x.weight
+    return replace(x, weight=dropout(value, p))
 
 
 class Linear(nn.Linear):
@@ -247,17 +264,10 @@ class Encoder(nn.Module):
             if isinstance(x, CSR):
                 raise TypeError("this encoder embeds node ids (num_ids), got sparse features")
             return self._drop(self.embedding(x), self.dropout)
-        x = self._drop_features(x)
+        x = drop_features(x, self.input_dropout) if self.training else x
         if self.input is None:
             return x
         return self._drop(self.input(x), self.dropout)
-
-    def _drop_features(self, x: Tensor | CSR) -> Tensor | CSR:
-        """Dropout of features; of sparse ones only the stored values can change."""
-        if not isinstance(x, CSR):
-            return self._drop(x, self.input_dropout)
-        value = torch.ones(x.num_entries, device=x.col.device) if x.weight is None else x.weight
-        return replace(x, weight=self._drop(value, self.input_dropout))
 
     def _drop(self, x: Tensor, p: float) -> Tensor:
         return dropout(x, p) if self.training and p > 0 else x

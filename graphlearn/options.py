@@ -21,6 +21,7 @@ __all__ = [
     "Report",
     "Train",
     "Usage",
+    "expand",
     "flags",
     "pairs",
     "parse",
@@ -92,14 +93,17 @@ class Eval:
 
 @dataclass(frozen=True)
 class Predict:
-    """Score given pairs, or find the strongest missing links, or who meets whom next in a stream.
+    """Score given pairs, find the strongest missing links, who meets whom next, or classify nodes.
 
     Args:
         run: Folder of one run, such as runs/ncnc/stdlib/0.
-        input: File of pairs to score: two columns of names or ids.
+        input: File of pairs to score: two columns of names or ids; of a classifier, one name or id
+            per line.
         output: Write the answer there as CSV instead of showing it.
-        top: How many links to find, where no pairs are given.
-        node: Names or ids: find links of these nodes only, in a stream their next partners.
+        top: How many links to find, where no pairs are given; how many nodes to show, the most
+            certain first, where none are given.
+        node: Names or ids: find links of these nodes only, in a stream their next partners; of a
+            classifier, the nodes to classify.
         nodes: File with one name or id per line, to the same end.
         exhaustive: Consider all pairs that are not linked, not only those at distance two; in a
             stream, all nodes as destinations.
@@ -185,6 +189,30 @@ def _known(kind: Any, prefix: str = "--") -> list[str]:  # noqa: ANN401
         else:
             flags.append(f"{prefix}{item.name}".replace("_", "-"))
     return flags
+
+
+def expand(words: Sequence[str], kind: type[Any]) -> list[str]:
+    """Knobs by their short name, as long as one section alone has it: `--rate` is `--data.rate`.
+
+    Args:
+        words: What was typed.
+        kind: The dataclass of options.
+
+    Raises:
+        Usage: if several sections have the knob.
+    """
+    known, out = _known(kind), []
+    for word in words:
+        flag, given, value = word.partition("=")
+        name = flag.removeprefix("--").replace("_", "-")
+        if flag.startswith("--") and "." not in flag and f"--{name}" not in known:
+            bare = name.removeprefix("no-")
+            found = [one for one in known if "." in one and one.rpartition(".")[2] in (name, bare)]
+            if len(found) > 1:
+                raise Usage(f"{flag} is ambiguous: {' or '.join(found)}")
+            flag = f"{found[0].rpartition('.')[0]}.{name}" if found else flag
+        out.append(flag + given + value)
+    return out
 
 
 def flags(recipe: Recipe) -> type[Any]:

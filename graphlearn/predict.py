@@ -1,4 +1,4 @@
-"""What `graphlearn predict` reads and writes: node names, pairs, scores."""
+"""What `graphlearn predict` reads and writes: node names, pairs, scores, classes."""
 
 import csv
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from graphlearn.extras import nearest
 from graphlearn.runs import restore
 from graphlearn.train.distributed import start
 
-__all__ = ["Scored", "answer", "read_nodes", "read_pairs"]
+__all__ = ["Classified", "Scored", "answer", "read_nodes", "read_pairs"]
 
 HEADER = {
     "source",
@@ -46,6 +46,16 @@ class Scored(NamedTuple):
     probability: float | None
 
 
+class Classified(NamedTuple):
+    """One line of the answer of a node classifier; `label` is the true class where it is known."""
+
+    rank: int
+    node: str
+    guess: str
+    probability: float
+    label: str
+
+
 @runtime_checkable
 class LinkTask(Protocol):
     """What scoring pairs needs of a task."""
@@ -59,6 +69,14 @@ class LinkTask(Protocol):
         """The strongest missing links or next events, best first, and their logits."""
 
 
+@runtime_checkable
+class NodeTask(Protocol):
+    """What classifying nodes needs of a task."""
+
+    def classify(self, nodes: Int[Tensor, " node"]) -> Float[Tensor, "node class"]:
+        """Probability of each class."""
+
+
 def answer(
     run: Path,
     pairs: Path | None = None,
@@ -68,15 +86,17 @@ def answer(
     named: Sequence[str] = (),
     exhaustive: bool = False,
     device: str = "auto",
-) -> list[Scored]:
-    """Scores of given pairs, or the strongest missing links, or the likeliest next events.
+) -> list[Scored] | list[Classified]:
+    """Scores of given pairs, the strongest missing links, the likeliest next events, or classes.
 
     Args:
         run: Folder of the run whose best weights score.
         pairs: File of the pairs to score, in whose order the answer is; without it, links are
-            sought.
-        top: How many links are sought at most.
-        nodes: File of the nodes whose links are sought; without any nodes, those of all.
+            sought. For a classifier, the same as `nodes`.
+        top: How many links are sought at most. Of a classifier, how many nodes outside training
+            are shown, the most certain first, where no nodes are given.
+        nodes: File of the nodes whose links are sought; without any nodes, those of all. For a
+            classifier, the nodes to classify, in whose order the answer is.
         named: Names or ids of further such nodes.
         exhaustive: Consider all pairs that are not linked, not only those at distance two; in a
             stream, all nodes as destinations.
@@ -84,14 +104,17 @@ def answer(
 
     Raises:
         FileNotFoundError: if a file or the run is missing.
-        ValueError: if a file is not valid, a name is no node, or the task of the run does not
-            score pairs.
+        ValueError: if a file is not valid, a name is no node, or the task of the run neither
+            scores pairs nor classifies nodes.
     """
     task, dataset = restore(run)
-    if not hasattr(task, "recommend"):
-        raise ValueError(f"{run} is a run of {type(task).__name__}, which does not score pairs")
     task.device = start(device=device).device
     task.to(task.device)
+    if hasattr(task, "classify"):
+        return _classified(cast(NodeTask, task), dataset, nodes or pairs, named, top)
+    if not hasattr(task, "recommend"):
+        kind = type(task).__name__
+        raise ValueError(f"{run} is a run of {kind}, which neither scores pairs nor classifies")
     link = cast(LinkTask, task)
     if pairs is not None:
         ends = read_pairs(pairs, dataset)
@@ -108,6 +131,28 @@ def answer(
             rank, _name(a, dataset), _name(b, dataset), score, chances[place] if chances else None
         )
         for place, (rank, (a, b), score) in enumerate(rows)
+    ]
+
+
+def _classified(
+    task: NodeTask, dataset: Dataset, path: Path | None, named: Sequence[str], top: int
+) -> list[Classified]:
+    index = _index(dataset)
+    given = [torch.tensor([_node(name, index, dataset, "--node") for name in named]).long()]
+    given += [read_nodes(path, dataset)] if path is not None else []
+    nodes = torch.cat(given)
+    if not len(nodes):
+        other = torch.ones(int(dataset.facts["num_nodes"]), dtype=torch.bool)
+        other[dataset.splits["train"]] = False
+        nodes = other.nonzero().squeeze(1)
+        sure = task.classify(nodes).max(1).values
+        nodes = nodes[sure.argsort(descending=True, stable=True)[:top]]
+    chance, guess = task.classify(nodes).max(1)
+    label = dataset.data.y[nodes].tolist()
+    rows = zip(nodes.tolist(), guess.tolist(), chance.tolist(), label, strict=True)
+    return [
+        Classified(rank, _name(node, dataset), _class(g, dataset), p, _class(y, dataset))
+        for rank, (node, g, p, y) in enumerate(rows, start=1)
     ]
 
 
@@ -188,6 +233,12 @@ def _node(text: str, index: dict[str, int], dataset: Dataset, where: str) -> int
 
 def _name(node: int, dataset: Dataset) -> str:
     return str(node) if dataset.names is None else dataset.names[node]
+
+
+def _class(number: int, dataset: Dataset) -> str:
+    if number < 0:
+        return ""
+    return str(number) if dataset.classes is None else str(dataset.classes[number])
 
 
 def _lines(path: Path) -> list[str]:

@@ -30,7 +30,8 @@ Section = Literal["model", "task", "schedule", "data"]
 SECTIONS: tuple[Section, ...] = ("model", "task", "schedule", "data")
 FOLDER = Path(__file__).parent / "recipes"
 HEAD = ("name", "model", "task", "paper", "dataset", "seed")
-TABLE = (*SECTIONS, "published", "after")
+TABLE = (*SECTIONS, "published", "after", "rates")
+RATE = (*SECTIONS, "published")
 
 
 class Published(NamedTuple):
@@ -71,6 +72,20 @@ class Recipe:
     seed: int | None = None
     fallback: bool = False
 
+    @property
+    def label(self) -> str:
+        """Name of the data set in folders and pictures: `robust_cora`, `robust_cora-meta-0.2`."""
+        name = Path(self.dataset).name
+        name = name.partition(".")[0] or name
+        data = self.values.get("data", {})
+        rate = data.get("rate") or 0
+        return f"{name}-{data.get('attack', 'meta')}-{rate:g}" if rate else name
+
+    @property
+    def rate(self) -> float:
+        """How strongly the data set was attacked; 0 is not at all."""
+        return float(self.values.get("data", {}).get("rate") or 0)
+
 
 def names() -> list[str]:
     """Names of the recipes that come with the package."""
@@ -84,14 +99,18 @@ def recipes() -> Iterator[Recipe]:
         content = _read(path)
         for dataset in (key for key in content if key not in HEAD):
             yield _recipe(path, content, dataset)
+            for rate in content[dataset].get("rates", {}):
+                yield _recipe(path, content, dataset, float(rate))
 
 
-def find(name: str, dataset: str = "") -> Recipe:
+def find(name: str, dataset: str = "", rate: float = 0.0) -> Recipe:
     """The recipe of a model for a data set.
 
     Args:
         name: Name of a recipe, `name/dataset`, or the path of an own `.toml` file.
         dataset: Name (in any case) or path of the data set. Without it, an own file says which.
+        rate: How strongly the data set is attacked; what the recipe has for this rate goes over
+            what it has for the data set.
 
     Raises:
         KeyError: if there is no recipe of that name.
@@ -107,7 +126,8 @@ def find(name: str, dataset: str = "") -> Recipe:
             raise KeyError(f"no recipe {name!r}{nearest(name, names())} (graphlearn list)")
         path = FOLDER / f"{name}.toml"
     content = _read(path)
-    return _recipe(path, content, dataset or str(content.get("dataset") or _only(path, content)))
+    dataset = dataset or str(content.get("dataset") or _only(path, content))
+    return _recipe(path, content, dataset, rate)
 
 
 def settings(recipe: Recipe) -> dict[Section, Any]:
@@ -178,7 +198,7 @@ def _only(path: Path, content: Mapping[str, Any]) -> str:
     raise ValueError(f"{path} has settings for {len(tables)} data sets; choose one: --dataset NAME")
 
 
-def _recipe(path: Path, content: Mapping[str, Any], dataset: str) -> Recipe:
+def _recipe(path: Path, content: Mapping[str, Any], dataset: str, rate: float = 0.0) -> Recipe:
     tables = {key: value for key, value in content.items() if key not in HEAD}
     match = [key for key in tables if key.lower() == dataset.lower() and key != "default"]
     key = match[0] if match else "default"
@@ -187,12 +207,8 @@ def _recipe(path: Path, content: Mapping[str, Any], dataset: str) -> Recipe:
             f"{path} has no table for {dataset!r} and no [default]; it has {', '.join(tables)}"
         )
     table = tables[key]
-    for entry in table:
-        if entry not in TABLE:
-            raise ValueError(f"{path} [{key}] has no entry {entry!r}{_choice(entry, TABLE)}")
-    for section in SECTIONS:
-        if not _mapping(table.get(section, {})):
-            raise ValueError(f"{path} [{key}]: {section} must be a table, got {table[section]!r}")
+    _check(table, TABLE, f"{path} [{key}]")
+    table = _at(table, rate, f"{path} [{key}]")
     published = table.get("published")
     try:
         printed = Published(**published) if published else None
@@ -212,6 +228,38 @@ def _recipe(path: Path, content: Mapping[str, Any], dataset: str) -> Recipe:
         seed=content.get("seed"),
         fallback=not match,
     )
+
+
+def _at(table: Mapping[str, Any], rate: float, where: str) -> Mapping[str, Any]:
+    """A table with what it has for one rate of an attack laid over it."""
+    if not rate:
+        return table
+    for key, over in table.get("rates", {}).items():
+        if float(key) == rate:
+            _check(over, RATE, f"{where} rates.{key}")
+            merged: dict[str, Any] = {
+                name: {**table.get(name, {}), **over.get(name, {})}
+                for name in SECTIONS
+                if name in table or name in over
+            }
+            merged["data"] = {**merged.get("data", {}), "rate": rate}
+            return {**table, "published": over.get("published"), **merged}
+    # A number in print for the clean graph says nothing about an attacked one.
+    return {key: value for key, value in table.items() if key != "published"}
+
+
+def _check(table: Mapping[str, Any], entries: Collection[str], where: str) -> None:
+    for entry in table:
+        if entry not in entries:
+            raise ValueError(f"{where} has no entry {entry!r}{_choice(entry, entries)}")
+    for section in SECTIONS:
+        if not _mapping(table.get(section, {})):
+            raise ValueError(f"{where}: {section} must be a table, got {table[section]!r}")
+    for rate in table.get("rates", {}):
+        try:
+            float(rate)
+        except ValueError:
+            raise ValueError(f"{where}: rates has {rate!r}, which is no number") from None
 
 
 def _kinds(recipe: Recipe) -> dict[Section, type[Any]]:

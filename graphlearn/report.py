@@ -1,61 +1,23 @@
 """Tables of runs beside published results, learning curves over seeds, bars, and timelines."""
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphlearn.canvas import INK, PALETTE, QUIET, canvas, drawn
-from graphlearn.recipe import Published, Recipe, find
+from graphlearn.gates import gates, listening
+from graphlearn.groups import Group, collect
+from graphlearn.rates import Curve, against_rate
+from graphlearn.recipe import Published
 from graphlearn.timeline import Lane, through_time, timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Group", "collect", "natural", "percent", "report", "table"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """The finished runs of one recipe on one data set, one per seed.
-
-    Args:
-        recipe: What was run.
-        results: Contents of each `result.json`, by seed.
-        histories: Rows of each `metrics.csv`.
-        folders: Where each of them lies.
-    """
-
-    recipe: Recipe
-    results: Sequence[Mapping[str, Any]]
-    histories: Sequence[Sequence[Mapping[str, float]]]
-    folders: Sequence[Path] = ()
-
-    @property
-    def metric(self) -> str:
-        """The published metric where the runs have it, else the one that selected the weights."""
-        monitor = str(self.results[0]["monitor"]).removeprefix("-")
-        published = self.recipe.published
-        return published.metric if published and self.values(published.metric) else monitor
-
-    @property
-    def published(self) -> Published | None:
-        """The result in print, where these runs have its metric."""
-        printed = self.recipe.published
-        return printed if printed and printed.metric == self.metric else None
-
-    @property
-    def trained(self) -> bool:
-        """Whether there was something to train."""
-        return any(self.histories)
-
-    def values(self, name: str, split: str = "test") -> list[float]:
-        """A metric of a split for every seed that has it."""
-        return [result[split][name] for result in self.results if name in result[split]]
+__all__ = ["natural", "percent", "report", "table"]
 
 
 def report(paths: Iterable[Path], out: Path) -> list[Path]:
@@ -77,8 +39,8 @@ def report(paths: Iterable[Path], out: Path) -> list[Path]:
     groups = collect(paths)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / "results.md", out / "results.csv"]
-    datasets = list(dict.fromkeys(_label(group) for group in groups))
-    parts = {name: [group for group in groups if _label(group) == name] for name in datasets}
+    datasets = list(dict.fromkeys(group.label for group in groups))
+    parts = {name: [group for group in groups if group.label == name] for name in datasets}
     text = [f"## {name}\n\n{_markdown(part)}\n" for name, part in parts.items()]
     files[0].write_text("\n".join(text), encoding="utf-8")
     with files[1].open("w", newline="", encoding="utf-8") as file:
@@ -89,37 +51,14 @@ def report(paths: Iterable[Path], out: Path) -> list[Path]:
             files.append(drawn(_curves, name, part, out / f"curves-{name}.png"))
         if lanes := _lanes(part):
             files.append(drawn(through_time, name, lanes, out / f"time-{name}.png"))
+        for group in part:
+            if found := gates(group.folders[0]):
+                path = out / f"gates-{group.recipe.name}-{name}.png"
+                files.append(drawn(listening, name, found, path))
+    for title, curves in _attacked(groups).items():
+        path = out / f"rates-{'-'.join(title.split('|')[:2])}.png"
+        files.append(drawn(against_rate, title, curves, path))
     return files
-
-
-def collect(paths: Iterable[Path]) -> list[Group]:
-    """The finished runs below some folders, by data set and, best first, by recipe.
-
-    Args:
-        paths: Run folders, or folders that hold some at any depth.
-
-    Raises:
-        FileNotFoundError: if there is no finished run.
-    """
-    paths = list(paths)
-    folders = {file.parent for path in paths for file in path.glob("**/result.json")}
-    found: dict[tuple[str, str], list[tuple[int, Path, Recipe]]] = {}
-    for folder in sorted(folders):
-        if (folder / "recipe.toml").is_file():
-            recipe = find(str(folder / "recipe.toml"))
-            key = (recipe.dataset, recipe.name)
-            found.setdefault(key, []).append((recipe.seed or 0, folder, recipe))
-    if not found:
-        searched = ", ".join(map(str, paths))
-        raise FileNotFoundError(f"there is no finished run (a result.json) below {searched}")
-    groups = []
-    for runs in found.values():
-        runs.sort(key=lambda run: (run[0], str(run[1])))
-        results = [_result(folder) for _, folder, _ in runs]
-        histories = [_history(folder / "metrics.csv") for _, folder, _ in runs]
-        where = [folder for _, folder, _ in runs]
-        groups.append(Group(runs[0][2], results, histories, where))
-    return sorted(groups, key=lambda group: (group.recipe.dataset, -_mean(group)))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
@@ -152,6 +91,40 @@ def natural(name: str) -> tuple[str, int, str]:
     return word, int(number) if number.isdigit() else 0, name
 
 
+def _attacked(groups: Sequence[Group]) -> dict[str, list[Curve]]:
+    """For each data set and attack of which there are several rates: a curve per recipe."""
+    found: dict[str, dict[str, dict[float, Group]]] = {}
+    attacks: dict[str, set[str]] = {}
+    for group in groups:
+        data = group.recipe.values.get("data", {})
+        if group.recipe.rate:
+            attacks.setdefault(group.recipe.dataset, set()).add(str(data.get("attack", "meta")))
+    for group in groups:
+        recipe = group.recipe
+        own = str(recipe.values.get("data", {}).get("attack", "meta"))
+        for attack in attacks.get(recipe.dataset, ()):
+            if group.values(group.metric) and (
+                not recipe.rate or own == attack
+            ):  # the clean graph begins every curve
+                title = f"{Path(recipe.dataset).name}|{attack}|{group.metric}"
+                found.setdefault(title, {}).setdefault(recipe.name, {})[recipe.rate] = group
+    curves = {title: [_curve(n, of) for n, of in names.items()] for title, names in found.items()}
+    return {title: some for title, some in curves.items() if any(len(c.rates) > 1 for c in some)}
+
+
+def _curve(name: str, groups: Mapping[float, Group]) -> Curve:
+    rates = sorted(groups)
+    values = [[100 * one for one in groups[rate].values(groups[rate].metric)] for rate in rates]
+    printed = [(rate, groups[rate].published) for rate in rates]
+    return Curve(
+        name,
+        rates,
+        [fmean(some) for some in values],
+        [pstdev(some) for some in values],
+        [(rate, found.mean) for rate, found in printed if found],
+    )
+
+
 def _lanes(groups: Sequence[Group]) -> list[Lane]:
     """What there is to draw over time."""
     found = [
@@ -159,41 +132,6 @@ def _lanes(groups: Sequence[Group]) -> list[Lane]:
         for group in groups
     ]
     return [lane for lane in found if lane.seeds]
-
-
-def _label(group: Group) -> str:
-    return Path(group.recipe.dataset).name.partition(".")[0]
-
-
-def _mean(group: Group) -> float:
-    values = group.values(group.metric)
-    return fmean(values) if values else 0.0
-
-
-def _result(folder: Path) -> Mapping[str, Any]:
-    path = folder / "result.json"
-    try:
-        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not {"monitor", "test", "valid"} <= found.keys():
-            raise ValueError("keys are missing")
-    except (ValueError, AttributeError):
-        raise ValueError(f"{path} is damaged or no result of a run") from None
-    return found
-
-
-def _history(path: Path) -> list[dict[str, float]]:
-    """Rows of the last stage; a line that was cut short is left out."""
-    if not path.is_file():
-        return []
-    rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            try:
-                rows.append({key: float(value) for key, value in line.items() if value and key})
-            except ValueError:
-                continue
-    last = max((row.get("stage", 0.0) for row in rows), default=0.0)
-    return [row for row in rows if "epoch" in row and row.get("stage", 0.0) == last]
 
 
 def _seeds(values: Sequence[float]) -> str:
@@ -237,7 +175,7 @@ def _csv_rows(groups: Sequence[Group]) -> Iterable[Sequence[object]]:
         for split in ("valid", "test"):
             for name in sorted({key for result in group.results for key in result[split]}):
                 values = group.values(name, split)
-                row = [_label(group), group.recipe.name, split, name, len(values)]
+                row = [group.label, group.recipe.name, split, name, len(values)]
                 numbers = [f"{fmean(values):.6f}", f"{pstdev(values):.6f}"]
                 if published and split == "test" and name == published.metric:
                     yield [*row, *numbers, f"{published.mean / 100:.6f}", published.source]

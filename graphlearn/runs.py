@@ -72,7 +72,8 @@ def run(
         One result per seed; fewer after Ctrl-C, and then the last one says `interrupted`.
     """
     values = {"model": model, "task": task, "schedule": schedule, "data": data}
-    recipe = changed(find(name, dataset), {key: values[key] or {} for key in SECTIONS})
+    rate = float((data or {}).get("rate") or 0)
+    recipe = changed(find(name, dataset, rate), {key: values[key] or {} for key in SECTIONS})
     if isinstance(seeds, int):
         seeds = range(seeds) if recipe.seed is None else [recipe.seed]
     results = []
@@ -193,8 +194,7 @@ def first_process() -> bool:
 
 def folder_of(recipe: Recipe, seed: int, out: Path | str) -> Path:
     """Folder of the files of one run."""
-    name = Path(recipe.dataset).name
-    return Path(out) / recipe.name / (name.partition(".")[0] or name) / str(seed)
+    return Path(out) / recipe.name / recipe.label / str(seed)
 
 
 def summarise(recipe: Recipe, results: Iterable[Result], out: Path | str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ __all__ = ["CASES", "check_op", "graph_case", "link_cases", "using", "vectors", 
 # By name, as the package re-exports functions under the names of their modules.
 OPS = [
     importlib.import_module(f"graphlearn.ops.{name}")
-    for name in "absorb commit dropout join locate overlap pairs pairscore refresh spmm".split()
+    for name in "absorb commit dropout hops join locate overlap pairs pairscore refresh spmm".split()
 ]
 
 

@@ -12,6 +12,7 @@ from graphlearn.metrics import (
     auc,
     average_precision,
     hits_at,
+    macro_f1,
     metric,
     mrr,
     mrr_global,
@@ -213,3 +214,15 @@ def test_curves_need_finite_scores_of_both_kinds(judge):
         judge(row, torch.tensor([NAN]))
     with pytest.raises(ValueError, match="neg must hold at least one score, got none"):
         judge(row, row[:0])
+
+
+def test_macro_f1_equals_that_of_scikit_learn():
+    from sklearn.metrics import f1_score
+
+    generator = torch.Generator().manual_seed(0)
+    for classes in (1, 2, 5, 40):
+        label = torch.randint(classes, (60,), generator=generator)
+        guess = torch.randint(classes, (60,), generator=generator)
+        expected = f1_score(label, guess, average="macro", zero_division=0)
+        assert macro_f1(label, guess, classes) == pytest.approx(expected)
+        assert macro_f1(label, label, classes) == 1

@@ -8,6 +8,7 @@ from graphlearn.options import (
     Report,
     Train,
     Usage,
+    expand,
     flags,
     pairs,
     parse,
@@ -87,3 +88,23 @@ def test_seeds():
         seeds(Train("ncn", seeds=2, seed=1), one, ["--seeds", "2"])
     with pytest.raises(Usage, match="--seeds must be at least 1 and --seed at least 0"):
         seeds(Train("ncn", seeds=0), one, ["--seeds", "0"])
+
+
+def test_a_knob_goes_by_its_short_name():
+    kind = flags(find("ncn", "cora"))
+    words = ["ncn", "--hidden", "8", "--lr=0.1", "--no-jk", "--device", "cpu", "--batch_size", "3"]
+    assert expand(words, kind) == [
+        *("ncn", "--model.hidden", "8", "--schedule.lr=0.1", "--model.no-jk", "--device", "cpu"),
+        *("--task.batch-size", "3"),
+    ]
+    options = parse(kind, expand(words, kind), "train ncn")
+    assert (options.model.hidden, options.schedule.lr, options.model.jk) == (8, 0.1, False)
+    assert expand(["--zzz", "--model.hidden", "-3"], kind) == ["--zzz", "--model.hidden", "-3"]
+
+
+def test_a_short_name_of_two_sections_is_refused():
+    both = dataclasses.make_dataclass(
+        "Both", [("model", Train, Train("a")), ("task", Train, Train("b"))]
+    )
+    with pytest.raises(Usage, match=r"--seeds is ambiguous: --model\.seeds or --task\.seeds"):
+        expand(["--seeds", "3"], both)

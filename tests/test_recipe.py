@@ -138,3 +138,44 @@ def test_dump_refuses_what_toml_cannot_say():
     one = dataclasses.replace(find("gcn"), values={"model": {"what": object()}})
     with pytest.raises(TypeError, match=r"a recipe cannot hold <object .* of type object"):
         dump(one)
+
+
+RATES = """dataset = "robust_cora"
+[robust_cora]
+model = { hidden = 8 }
+data = { kind = "link" }
+published = { metric = "accuracy", mean = 85.0 }
+[robust_cora.rates."0.2"]
+model = { layers = 3 }
+published = { metric = "accuracy", mean = 77.0 }
+"""
+
+
+def test_an_attack_changes_settings_and_published_numbers(tmp_path):
+    path = write(tmp_path, RATES)
+    clean, hard, other = find(path), find(path, rate=0.2), find(path, rate=0.1)
+    assert (clean.published.mean, hard.published.mean, other.published) == (85.0, 77.0, None)
+    assert clean.values["model"] == other.values["model"] == {"hidden": 8}
+    assert hard.values["model"] == {"hidden": 8, "layers": 3}
+    assert hard.values["data"] == {"kind": "link", "rate": 0.2} and hard.rate == 0.2
+    assert (clean.label, hard.label) == ("robust_cora", "robust_cora-meta-0.2")
+    again = tmp_path / "again.toml"
+    again.write_text(dump(hard))
+    assert find(str(again)).values == hard.values and find(str(again)).published == hard.published
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rates.x = {}", "rates has 'x', which is no number"),
+        ("rates.'0.1' = { modl = 3 }", "rates.0.1 has no entry 'modl'; did you mean 'model'?"),
+        ("rates.'0.1' = { model = 3 }", "rates.0.1: model must be a table, got 3"),
+    ],
+)
+def test_rates_that_are_not_valid(tmp_path, text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        find(write(tmp_path, DEFAULT + text), rate=0.1)
+
+
+def test_label_of_files():
+    assert dataclasses.replace(find("ncn"), dataset="/some/my.graph.csv").label == "my"

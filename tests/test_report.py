@@ -2,47 +2,15 @@ import csv
 import json
 
 import pytest
+from toy_runs import several, write
 
-from graphlearn.recipe import Recipe, dump, find
-from graphlearn.report import _words, collect, natural, percent, report, table
-from graphlearn.runs import folder_of
-
-
-def write(out, name, seed, value, dataset="Cora", epochs=3):
-    """A finished run, as the trainer leaves it."""
-    recipe = find(name, dataset)
-    recipe = Recipe(**{**vars(recipe), "seed": seed, "fallback": False})
-    folder = folder_of(recipe, seed, out)
-    folder.mkdir(parents=True)
-    (folder / "recipe.toml").write_text(dump(recipe))
-    result = {"seed": seed, "monitor": "hits@100", "test": {"hits@100": value, "auc": 0.9}}
-    (folder / "result.json").write_text(json.dumps({**result, "valid": {"hits@100": value}}))
-    if epochs:
-        rows = [f"0,{e},{1 / e},{value * e / epochs},0.1" for e in range(1, epochs + 1)]
-        text = "\n".join(["stage,epoch,loss,valid/hits@100,seconds", *rows, "0,9,0.1"])
-        (folder / "metrics.csv").write_text(text)
-    return folder
+from graphlearn.groups import collect
+from graphlearn.report import _words, natural, percent, report, table
 
 
 @pytest.fixture
 def runs(tmp_path):
-    out = tmp_path / "runs"
-    for seed, value in enumerate((0.90, 0.88)):
-        write(out, "ncn", seed, value)
-    write(out, "cn", 0, 0.33, epochs=0)
-    write(out, "gcn", 0, 0.05, dataset="toy")
-    return out
-
-
-def test_collect_sorts_by_data_set_and_value(runs):
-    found = collect([runs, runs / "ncn"])
-    assert [(group.recipe.dataset, group.recipe.name) for group in found] == [
-        ("Cora", "ncn"),
-        ("Cora", "cn"),
-        ("toy", "gcn"),
-    ]
-    assert found[0].values("hits@100") == [0.90, 0.88] and found[0].metric == "hits@100"
-    assert [group.trained for group in found] == [True, False, True]
+    return several(tmp_path / "runs")
 
 
 def test_a_published_number_of_another_metric_is_left_out(tmp_path):
@@ -82,29 +50,10 @@ def test_report_writes_tables_and_pictures(runs, tmp_path):
     assert float(best["published"]) == pytest.approx(0.8905) and best["source"]
 
 
-def test_a_line_cut_short_is_left_out(runs):
-    (group,) = collect([runs / "ncn" / "Cora" / "0"])
-    assert [row["epoch"] for row in group.histories[0] if "valid/hits@100" in row] == [1, 2, 3]
-
-
-def test_only_the_last_stage_is_drawn(runs):
-    path = runs / "ncn/Cora/0/metrics.csv"
-    path.write_text("stage,epoch,loss\n0,1,5\n0,2,4\n1,1,3\n")
-    (group,) = collect([path.parent])
-    assert group.histories[0] == [{"stage": 1, "epoch": 1, "loss": 3}]
-
-
 def test_nothing_to_report(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no finished run \(a result.json"):
         report([tmp_path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"seed": 1}'])
-def test_a_damaged_result(runs, text):
-    (runs / "cn/Cora/0/result.json").write_text(text)
-    with pytest.raises(ValueError, match=r"result.json is damaged or no result of a run"):
-        collect([runs])
 
 
 def test_table():
@@ -153,3 +102,15 @@ def test_runs_on_a_stream_are_drawn_over_time(tmp_path, monkeypatch):
 )
 def test_words_over_a_panel(key, words):
     assert _words(key) == words
+
+
+def test_several_rates_of_an_attack_are_a_curve(tmp_path):
+    for name, values in {"dagnn": (0.8, 0.7, 0.6), "node-gcn": (0.8, 0.6, 0.4)}.items():
+        for rate, value in zip((0.0, 0.05, 0.2), values, strict=True):
+            write(tmp_path / "runs", name, 0, value, dataset="robust_cora", rate=rate)
+    files = report([tmp_path / "runs"], tmp_path / "out")
+    names = [path.name for path in files]
+    assert "rates-robust_cora-meta.png" in names and "bars-robust_cora-meta-0.2.png" in names
+    assert files[-1].read_bytes().startswith(b"\x89PNG")
+    one = report([tmp_path / "runs/dagnn/robust_cora-meta-0.2"], tmp_path / "one")
+    assert not any(path.name.startswith("rates") for path in one)

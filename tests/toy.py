@@ -1,11 +1,13 @@
 """One tiny data set of each kind."""
 
+import warnings
+
 import torch
 from torch_geometric.data import Data, TemporalData
 
 from graphlearn.data.dataset import Dataset, EventSplit, LinkSplit
 
-__all__ = ["event_dataset", "link_dataset", "ring_of_cliques"]
+__all__ = ["event_dataset", "link_dataset", "node_dataset", "ring_of_cliques"]
 
 
 def ring_of_cliques(cliques: int = 8, size: int = 6) -> torch.Tensor:
@@ -104,4 +106,79 @@ def event_dataset(
             "time_span": span,
         },
         names=[f"node{i}" for i in range(num_nodes)],
+    )
+
+
+def node_dataset(
+    name: str = "toy",
+    num_nodes: int = 60,
+    num_classes: int = 3,
+    in_channels: int = 12,
+    features: str = "dense",
+    unlabelled: int = 0,
+    seed: int = 0,
+) -> Dataset:
+    """Planted communities: node `i` is of class `i % num_classes`, and so are 5 of its 6 edges.
+
+    Half of the words of a node are those of its class. Per class, a fifth of the nodes are for
+    training, a fifth for validation and the others for the test; nobody is isolated.
+
+    Args:
+        name: Name of the data set.
+        num_nodes: Number of nodes, a multiple of the number of classes.
+        num_classes: Number of classes.
+        in_channels: Number of words, a multiple of the number of classes.
+        features: `dense` for 0/1 words (N, F), `sparse` for the same as a CSR tensor, `ids` for
+            the number of each node.
+        unlabelled: How many of the test nodes have no label (-1) and are in no split.
+        seed: Seed of edges, words and splits.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda high, *shape: torch.randint(high, shape, generator=generator)  # noqa: E731
+    node = torch.arange(num_nodes)
+    y = node % num_classes
+    # A ring within each class keeps everybody connected; the other edges are drawn.
+    ends = [torch.stack([node, (node + num_classes) % num_nodes])]
+    near = (node + num_classes * (1 + draw(num_nodes // num_classes - 1, num_nodes))) % num_nodes
+    ends.append(torch.stack([node, near]))
+    strays = node[torch.rand(num_nodes, generator=generator) < 0.4]
+    ends.append(torch.stack([strays, draw(num_nodes, len(strays))]))
+    pairs = torch.cat(ends, 1)
+    pairs = pairs[:, pairs[0] != pairs[1]]
+    edge_index = torch.cat([pairs, pairs.flip(0)], 1).unique(dim=1)
+
+    words = (torch.rand(num_nodes, in_channels, generator=generator) < 0.15).float()
+    own = torch.arange(in_channels) % num_classes == y[:, None]
+    words[own & (torch.rand(num_nodes, in_channels, generator=generator) < 0.5)] = 1.0
+    words[node, y] = 1.0
+    layouts = {"dense": lambda: words, "sparse": words.to_sparse_csr, "ids": node.clone}
+
+    order = node[torch.randperm(num_nodes, generator=generator)]
+    order = order[torch.argsort(y[order], stable=True)].reshape(num_classes, -1)
+    fifth = max(order.shape[1] // 5, 1)
+    parts = [order[:, :fifth], order[:, fifth : 2 * fifth], order[:, 2 * fifth :]]
+    train, valid, test = (part.reshape(-1).sort().values for part in parts)
+    if unlabelled:
+        y[test[:unlabelled]], test = -1, test[unlabelled:]
+    splits = {"train": train, "valid": valid, "test": test}
+    with warnings.catch_warnings():  # torch says once in a process that the layout is in beta
+        warnings.simplefilter("ignore")
+        x = layouts[features]()
+    data = Data(x=x, edge_index=edge_index, y=y, num_nodes=num_nodes)
+    for key, part in zip(("train_mask", "val_mask", "test_mask"), splits.values(), strict=True):
+        data[key] = torch.zeros(num_nodes, dtype=torch.bool)
+        data[key][part] = True
+    return Dataset(
+        name=name,
+        kind="node",
+        metric="accuracy",
+        data=data,
+        splits=splits,
+        facts={
+            "num_nodes": num_nodes,
+            "in_channels": num_nodes if features == "ids" else in_channels,
+            "out_channels": num_classes,
+        },
+        names=[f"node{i}" for i in range(num_nodes)],
+        classes=[f"class{c}" for c in range(num_classes)],
     )

@@ -58,12 +58,20 @@ class Dataset:
         metric: The metric that its community reports, higher is better (`"hits@50"`).
         data: The PyG object. For links, `data.edge_index` holds the training edges only, both
             directions, and `data.x` the node features: float (N, F), ids (N,), or absent. For
-            events, a `TemporalData` in order of time.
-        splits: What each split holds; `LinkSplit` for links, `EventSplit` for events.
+            nodes, `data.edge_index` holds all edges in both directions, `data.y` the classes with
+            -1 for an unlabelled node, and `data.x` float (N, F), a sparse CSR tensor (N, F), or
+            ids (N,) that stand for one-hot rows; beside them `train_mask`, `val_mask` and
+            `test_mask`, and where the graph was attacked `clean_edge_index` and `target_nodes`.
+            For events, a `TemporalData` in order of time.
+        splits: What each split holds; `LinkSplit` for links, sorted node ids for nodes,
+            `EventSplit` for events.
         facts: Sizes that models are built from: `num_nodes`, `in_channels` (0 where nodes carry
-            ids), `num_ids` (0 where nodes carry features), ...; for events `num_events`,
-            `edge_dim`, `node_dim`, and of the training events `time_span` and the mean `time_gap`.
+            ids), `num_ids` (0 where nodes carry features), ...; for nodes `in_channels` (the number
+            of ids where they carry ids) and `out_channels` (the number of classes); for events
+            `num_events`, `edge_dim`, `node_dim`, and of the training events `time_span` and the
+            mean `time_gap`.
         names: Name of each node where the source has them.
+        classes: Name of each class where the source has them.
     """
 
     name: str
@@ -73,3 +81,4 @@ class Dataset:
     splits: Mapping[Split, Any]
     facts: Mapping[str, Any]
     names: Sequence[str] | None = None
+    classes: Sequence[str] | None = None

@@ -11,12 +11,17 @@ from torch_geometric.data import Data
 
 from graphlearn.data.dataset import Dataset
 from graphlearn.data.edges import read_features
+from graphlearn.data.labels import number_classes
+from graphlearn.data.node_splits import split_nodes
+from graphlearn.data.nodes import node_dataset
 from graphlearn.data.pairs import simple_pairs
 from graphlearn.data.splits import link_dataset, split_links
+from graphlearn.train.task import Split
 
-__all__ = ["from_data", "from_networkx"]
+__all__ = ["from_data", "from_networkx", "nodes_from_data", "nodes_from_networkx"]
 
 _log = logging.getLogger(__name__)
+_MASKS: dict[Split, str] = {"train": "train_mask", "valid": "val_mask", "test": "test_mask"}
 
 
 def from_networkx(
@@ -45,17 +50,7 @@ def from_networkx(
     Raises:
         ValueError: if features do not fit the nodes, or the graph cannot be split.
     """
-    labels = list(graph.nodes)
-    numbered = set(labels) == set(range(len(labels)))
-    labels = sorted(labels) if numbered else labels
-    names = None if numbered else [str(label) for label in labels]
-    number = {label: k for k, label in enumerate(labels)}
-    if graph.is_directed():
-        _log.warning("networkx: a directed graph is taken as undirected")
-    ends = [(number[u], number[v]) for u, v in graph.edges()]
-    x = _file_features(features, labels) if features else _node_features(graph, labels)
-    edge_index = torch.tensor(ends, dtype=torch.long).reshape(-1, 2).T
-    pairs = simple_pairs(edge_index, len(labels), source="networkx")
+    labels, names, pairs, x = _simple(graph, features)
     splits = split_links(pairs, len(labels), protocol=protocol, seed=seed, valid=valid, test=test)
     metric = "hits@100" if protocol == "planetoid" else None
     name = str(graph.name) or "networkx"
@@ -90,6 +85,121 @@ def from_data(
     splits = split_links(pairs, num_nodes, protocol=protocol, seed=seed, valid=valid, test=test)
     metric = "hits@100" if protocol == "planetoid" else None
     return link_dataset("pyg", splits, num_nodes, x=x, y=data.y, metric=metric)
+
+
+def nodes_from_networkx(
+    graph: nx.Graph,  # type: ignore[type-arg]
+    *,
+    features: Path | None = None,
+    seed: int = 0,
+    protocol: str = "auto",
+    valid: float | None = None,
+    test: float | None = None,
+) -> Dataset:
+    """A node-classification data set from a networkx graph whose nodes have an attribute `y`.
+
+    The attribute may also be called `label`; a node without it has no label. It may be a word or a
+    number. Everything else is as in `from_networkx`.
+
+    Args:
+        graph: The graph; a directed one is taken as undirected.
+        features: Features of the nodes.
+        seed: Seed of the split.
+        protocol: `auto` and `stratified` divide each class; or `random`.
+        valid: Share of validation nodes of a stratified split.
+        test: Share of its test nodes.
+
+    Raises:
+        ValueError: if no node has a label, features do not fit, or the graph cannot be split.
+    """
+    nodes, names, pairs, x = _simple(graph, features)
+    given = [graph.nodes[node] for node in nodes]
+    key = "y" if any("y" in attributes for attributes in given) else "label"
+    if not any(key in attributes for attributes in given):
+        raise ValueError("networkx: no node has an attribute y or label that says its class")
+    y, classes = number_classes([str(attributes.get(key, "")) for attributes in given])
+    splits = split_nodes(y, protocol=protocol, source="networkx", seed=seed, shares=(valid, test))
+    name = str(graph.name) or "networkx"
+    return node_dataset(name, pairs, y, splits, len(nodes), x=x, names=names, classes=classes)
+
+
+def nodes_from_data(
+    data: Data,
+    *,
+    seed: int = 0,
+    protocol: str = "auto",
+    valid: float | None = None,
+    test: float | None = None,
+) -> Dataset:
+    """A node-classification data set from a PyG `Data` object with classes `y`.
+
+    Args:
+        data: Holds `edge_index`, `y` (N,) with -1 for no label and, if it has them, `x` and the
+            masks `train_mask`, `val_mask` and `test_mask`, (N,) or (N, S) for S splits.
+        seed: Which of the splits, or the seed of one at random.
+        protocol: `auto` takes the masks if there are any, else divides each class; `public`,
+            `random` and `stratified` say which.
+        valid: Share of validation nodes of a stratified split.
+        test: Share of its test nodes.
+
+    Raises:
+        ValueError: if edges, labels or masks are missing or do not fit together.
+    """
+    if data.edge_index is None or data.y is None:
+        missing = "edge_index" if data.edge_index is None else "labels y"
+        raise ValueError(f"the Data object has no {missing}")
+    # PyG does not take the labels for a sign of how many nodes there are.
+    known = data.x is not None or "num_nodes" in data
+    num_nodes = int(data.num_nodes or 0) if known else len(data.y)
+    y = data.y.cpu().flatten() if data.y.numel() == num_nodes else data.y.cpu()
+    x = data.x
+    if x is not None and x.layout != torch.sparse_csr:
+        x = _checked(x, num_nodes, "Data.x")
+    pairs = simple_pairs(data.edge_index.cpu(), num_nodes, source="Data.edge_index")
+    splits = split_nodes(
+        y,
+        protocol=protocol,
+        source="Data",
+        seed=seed,
+        given=_masked(data, num_nodes, seed),
+        shares=(valid, test),
+    )
+    return node_dataset("pyg", pairs, y, splits, num_nodes, x=x)
+
+
+def _masked(data: Data, num_nodes: int, seed: int) -> dict[Split, Tensor] | None:
+    """The split of the masks; all three or none."""
+    there = [mask for mask in _MASKS.values() if data.get(mask) is not None]
+    if not there:
+        return None
+    for mask in _MASKS.values():
+        found = data.get(mask)
+        if found is None or found.dtype != torch.bool or found.shape[:1] != (num_nodes,):
+            got = "none" if found is None else f"{found.dtype} {tuple(found.shape)}"
+            raise ValueError(f"Data.{mask} must hold {num_nodes} truth values, got {got}")
+    masks = {split: data[mask].cpu().reshape(num_nodes, -1) for split, mask in _MASKS.items()}
+    return {
+        split: mask[:, seed % mask.shape[1]].nonzero().flatten() for split, mask in masks.items()
+    }
+
+
+def _simple(
+    graph: nx.Graph,  # type: ignore[type-arg]
+    features: Path | None,
+) -> tuple[list[Any], list[str] | None, Tensor, Tensor | None]:
+    """Nodes in order, their names, every edge once, and features."""
+    labels = list(graph.nodes)
+    numbered = set(labels) == set(range(len(labels)))
+    labels = sorted(labels) if numbered else labels
+    names = None if numbered else [str(label) for label in labels]
+    number = {label: k for k, label in enumerate(labels)}
+    if graph.is_directed():
+        _log.warning("networkx: a directed graph is taken as undirected")
+    ends = [(number[u], number[v]) for u, v in graph.edges()]
+    x = _file_features(features, labels) if features else _node_features(graph, labels)
+    edge_index = torch.tensor(ends, dtype=torch.long).reshape(-1, 2).T
+    pairs = simple_pairs(edge_index, len(labels), source="networkx")
+    return labels, names, pairs, x
 
 
 def _file_features(path: Path, labels: list[Any]) -> Tensor:

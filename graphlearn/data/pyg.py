@@ -4,10 +4,7 @@ The raw files are pickles. Each is checked against a list of harmless names befo
 unpickled, so a file from an untrusted source cannot run code.
 """
 
-import os
 import pickletools
-import tempfile
-import urllib.request
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +20,7 @@ from torch_geometric.io import read_planetoid_data
 
 from graphlearn.data.archive import all_pairs, features, fixed_splits, open_npz
 from graphlearn.data.dataset import Dataset, LinkSplit
+from graphlearn.data.fetch import fetch
 from graphlearn.data.pairs import simple_pairs
 from graphlearn.data.splits import (
     check_no_leak,
@@ -32,7 +30,7 @@ from graphlearn.data.splits import (
 )
 from graphlearn.train.task import Split
 
-__all__ = ["check_pickle", "load_planetoid", "read_raw"]
+__all__ = ["check_pickle", "load_planetoid", "raw_folder", "read_named", "read_raw"]
 
 _FOLDERS = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 _PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
@@ -51,7 +49,6 @@ _HARMLESS = frozenset(
     for name in names.split()
 )
 _LOOKUPS = frozenset({"STACK_GLOBAL", "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"})
-_WAIT = 30  # seconds without an answer after which a download fails
 
 
 def load_planetoid(
@@ -129,6 +126,47 @@ def read_raw(name: str, folder: Path) -> Data:
         raise ValueError(f"the files in {folder} do not fit together; fetch them again") from error
 
 
+def raw_folder(name: str, root: Path) -> Path:
+    """Where the raw files are, after fetching them if they are nowhere.
+
+    Args:
+        name: `cora`, `citeseer` or `pubmed`.
+        root: Folder of the data sets.
+
+    Raises:
+        FileNotFoundError: if they are nowhere and cannot be fetched.
+    """
+    folder = root / "planetoid" / _FOLDERS[name] / "raw"
+    for place in (folder, root / _FOLDERS[name] / "raw"):
+        if (place / f"ind.{name}.graph").is_file():
+            return place
+    try:
+        fetch(folder, {file: f"{Planetoid.url}/{file}" for file in _files(name)})
+    except OSError as error:
+        raise FileNotFoundError(
+            f"no raw files of {name} in {folder}, and fetching them failed ({error}); copy the "
+            f"eight ind.{name}.* files there, or set GRAPHLEARN_DATA to the folder that has them"
+        ) from error
+    return folder
+
+
+def read_named(name: str, root: Path) -> Data:
+    """The graph of a name from its raw files, after a check of its size.
+
+    Args:
+        name: `cora`, `citeseer` or `pubmed`.
+        root: Folder of the data sets; it is only written to for a download.
+
+    Raises:
+        FileNotFoundError: if files are missing and cannot be fetched.
+        ValueError: if a file is refused or damaged, or is of another graph.
+    """
+    data = read_raw(name, raw_folder(name, root))
+    if data.num_nodes != _SIZES[name]:
+        raise ValueError(f"{name} must have {_SIZES[name]} nodes, got {data.num_nodes}")
+    return data
+
+
 def check_pickle(path: Path) -> None:
     """Refuse a pickle that names anything but plain arrays and containers; runs nothing.
 
@@ -168,35 +206,9 @@ def _graph(
         pairs = all_pairs(arrays, num_nodes, source=source)
         assert x is not None
         return pairs, x, torch.from_numpy(arrays["y"].astype(np.int64))
-    data = read_raw(name, _raw_folder(name, root))
-    if data.num_nodes != _SIZES[name]:
-        raise ValueError(f"{name} must have {_SIZES[name]} nodes, got {data.num_nodes}")
+    data = read_named(name, root)
     return simple_pairs(data.edge_index, data.num_nodes, source=name), data.x, data.y
 
 
-def _raw_folder(name: str, root: Path) -> Path:
-    """Where the raw files are, after fetching them if they are nowhere."""
-    folder = root / "planetoid" / _FOLDERS[name] / "raw"
-    for place in (folder, root / _FOLDERS[name] / "raw"):
-        if (place / f"ind.{name}.graph").is_file():
-            return place
-    try:
-        _fetch(name, folder)
-    except OSError as error:
-        raise FileNotFoundError(
-            f"no raw files of {name} in {folder}, and fetching them failed ({error}); copy the "
-            f"eight ind.{name}.* files there, or set GRAPHLEARN_DATA to the folder that has them"
-        ) from error
-    return folder
-
-
-def _fetch(name: str, folder: Path) -> None:
-    """Fetch the raw files, all or none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        files = [f"ind.{name}.{part}" for part in _PARTS]
-        for file in files:
-            with urllib.request.urlopen(f"{Planetoid.url}/{file}", timeout=_WAIT) as answer:
-                (Path(temporary) / file).write_bytes(answer.read())
-        for file in files:
-            os.replace(Path(temporary) / file, folder / file)
+def _files(name: str) -> list[str]:
+    return [f"ind.{name}.{part}" for part in _PARTS]

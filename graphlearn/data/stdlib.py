@@ -5,15 +5,23 @@ refers to the other, features tell which words occur in a definition's name and 
 snapshot is built by `scripts/build_stdlib.py` and shipped with the package.
 """
 
+import re
+from collections import Counter
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from graphlearn.data.archive import all_pairs, features, open_npz
 from graphlearn.data.dataset import Dataset
+from graphlearn.data.node_splits import split_nodes
+from graphlearn.data.nodes import node_dataset
 from graphlearn.data.splits import link_dataset, split_links
 
-__all__ = ["SNAPSHOT", "load_stdlib"]
+__all__ = ["SNAPSHOT", "load_stdlib", "load_stdlib_nodes"]
 
 SNAPSHOT = Path(__file__).with_name("stdlib.npz")
+_LEAST = 60  # definitions of a package that is a class
 
 
 def load_stdlib(
@@ -39,6 +47,58 @@ def load_stdlib(
         FileNotFoundError: if the snapshot is missing.
         ValueError: if it is damaged.
     """
+    names, pairs, x, _ = _snapshot(path)
+    num_nodes = len(names)
+    splits = split_links(pairs, num_nodes, protocol=protocol, seed=seed, valid=valid, test=test)
+    metric = "hits@100" if protocol == "planetoid" else "hits@50"
+    return link_dataset(name, splits, num_nodes, x=x, names=names, metric=metric)
+
+
+def load_stdlib_nodes(
+    name: str = "stdlib",
+    path: Path = SNAPSHOT,
+    *,
+    seed: int = 0,
+    protocol: str = "auto",
+    valid: float | None = None,
+    test: float | None = None,
+) -> Dataset:
+    """The definitions of the standard library; the class of one is the package that it is from.
+
+    Packages with fewer than 60 definitions are no class, and theirs have no label. Words that are
+    part of a module's name are left out of the features, since the names of definitions would give
+    their package away.
+
+    Args:
+        name: Name of the data set.
+        path: The snapshot.
+        seed: Seed of the split.
+        protocol: `auto` and `random` have 20 training and 30 validation nodes for each class, and
+            all others in the test; or `stratified`.
+        valid: Share of validation nodes, only with `stratified`.
+        test: Share of test nodes, only with `stratified`.
+
+    Raises:
+        FileNotFoundError: if the snapshot is missing.
+        ValueError: if it is damaged.
+    """
+    names, pairs, x, words = _snapshot(path)
+    modules = [definition.rpartition(".")[0] for definition in names]
+    packages = [module.partition(".")[0] for module in modules]
+    count = Counter(packages)
+    classes = sorted(package for package in count if count[package] >= _LEAST)
+    number = {package: k for k, package in enumerate(classes)}
+    y = torch.tensor([number.get(package, -1) for package in packages])
+    telling = {word for module in set(modules) for word in re.findall("[a-z]+", module.lower())}
+    x = x[:, torch.tensor([word not in telling for word in words])]
+    splits = split_nodes(
+        y, protocol=protocol, source=name, seed=seed, usual="random", shares=(valid, test)
+    )
+    return node_dataset(name, pairs, y, splits, len(names), x=x, names=names, classes=classes)
+
+
+def _snapshot(path: Path) -> tuple[list[str], Tensor, Tensor, list[str]]:
+    """Names of the definitions, every edge once, features, and which word each feature is."""
     arrays = open_npz(path)
     missing = {"edge", "num_nodes", "x_indptr", "names", "words", "python"} - set(arrays)
     if missing:
@@ -47,7 +107,6 @@ def load_stdlib(
     if len(set(names)) != num_nodes:
         raise ValueError(f"{path} must name {num_nodes} definitions, it names {len(set(names))}")
     pairs = all_pairs(arrays, num_nodes, source=path.name)
-    splits = split_links(pairs, num_nodes, protocol=protocol, seed=seed, valid=valid, test=test)
     x = features(arrays, num_nodes, source=path.name)
-    metric = "hits@100" if protocol == "planetoid" else "hits@50"
-    return link_dataset(name, splits, num_nodes, x=x, names=names, metric=metric)
+    assert x is not None
+    return names, pairs, x, arrays["words"].tolist()

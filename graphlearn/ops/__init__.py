@@ -2,6 +2,7 @@
 
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import dropout
+from graphlearn.ops.hops import gated_hops, hop_gates
 from graphlearn.ops.overlap import contains, difference, overlap, overlap_count, overlap_sum
 from graphlearn.ops.pairs import pair_product
 from graphlearn.ops.spmm import propagate
@@ -11,6 +12,8 @@ __all__ = [
     "contains",
     "difference",
     "dropout",
+    "gated_hops",
+    "hop_gates",
     "overlap",
     "overlap_count",
     "overlap_sum",

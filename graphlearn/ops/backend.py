@@ -57,6 +57,16 @@ class Kernels(Protocol):
 
     def rectify(self, out: Tensor, grad: Tensor, scale: float) -> Tensor: ...
 
+    def gated_hops(
+        self, ptr: Tensor, col: Tensor, weight: Tensor | None, z: Tensor, score: Tensor,
+        bias: Tensor, hops: int, step: int,
+    ) -> tuple[Tensor, Tensor, Tensor]: ...  # fmt: skip
+
+    def gated_hops_grad(
+        self, grad: Tensor, ptr: Tensor, col: Tensor, weight: Tensor | None, symmetric: bool,
+        z: Tensor, score: Tensor, levels: Tensor, gates: Tensor, step: int, weighted: bool,
+    ) -> Sequence[Tensor | None]: ...  # fmt: skip
+
     def pair_product(self, x: Tensor, src: Tensor, dst: Tensor) -> Tensor: ...
 
     def pair_spread(self, x: Tensor, src: Tensor, dst: Tensor, grad: Tensor) -> Tensor: ...

@@ -12,16 +12,16 @@ from torch.nn import functional as F
 from graphlearn.data.dataset import Dataset, LinkSplit
 from graphlearn.metrics import metric
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.total import total
 from graphlearn.sampling.batches import fold, index_batches
 from graphlearn.sampling.candidates import all_pairs, two_hop_pairs
 from graphlearn.sampling.negatives import corrupt, uniform
+from graphlearn.tasks.features import features
 from graphlearn.train.task import Schedule, Split, Task
 
 __all__ = ["LinkBatch", "LinkModel", "LinkPrediction"]
 
-_SPARSE = 0.2  # share of non-zero features below which sparse rows are faster
 _STREAM = 1 << 20  # false pairs above which only the largest scores are kept
-_BLOCK = 1 << 14  # values added at once
 _CUTS = (10, 20, 50, 100)
 _NEGATIVES = 1  # purpose tag of the random numbers of negatives
 
@@ -145,7 +145,7 @@ class LinkPrediction(Task):
         """
         if self._place != self.device:
             self._graphs, self._place = {}, self.device
-            self._x = _features(self.dataset, self.device)
+            self._x = features(self.dataset, self.device)
         if split == "train":
             self._graph, self._nodes = self.graph(), ()
             begin = getattr(self.model, "start_epoch", None)
@@ -236,8 +236,8 @@ class LinkPrediction(Task):
         z = self.link_model.score(nodes, graph, torch.cat([batch.pos, batch.neg], dim=1))
         pos, neg = torch.split(z, [batch.pos.shape[1], batch.neg.shape[1]])
         world = self.shard.world
-        true = _total(F.softplus(-pos)) * (world / batch.sizes[0])
-        false = _total(F.softplus(neg)) * (world / batch.sizes[1])
+        true = total(F.softplus(-pos)) * (world / batch.sizes[0])
+        false = total(F.softplus(neg)) * (world / batch.sizes[1])
         return {"loss": true + false}
 
     @torch.no_grad()
@@ -329,30 +329,6 @@ class LinkPrediction(Task):
             for block in torch.split(pairs, self.eval_batch_size, dim=1)
         ]
         return torch.cat(blocks) if blocks else torch.zeros(0)
-
-
-def _total(values: Tensor) -> Tensor:
-    """Sum in fixed blocks: torch splits a long sum by the number of threads."""
-    return torch.stack([block.sum() for block in torch.split(values, _BLOCK)]).sum()
-
-
-def _features(dataset: Dataset, device: torch.device) -> Tensor | CSR:
-    """Node features as the encoder wants them: dense, sparse rows, or ids."""
-    x = dataset.data.x
-    if x is None:
-        return torch.arange(int(dataset.facts["num_nodes"]), device=device)
-    if not x.is_floating_point():
-        ids: Tensor = x.long().view(-1).to(device)
-        return ids
-    x = x.float()
-    entries = x.nonzero()
-    if len(entries) >= _SPARSE * x.numel():
-        dense: Tensor = x.to(device)
-        return dense
-    count = torch.bincount(entries[:, 0], minlength=x.shape[0])
-    ptr = F.pad(count.cumsum(0), (1, 0))
-    weight = x[entries[:, 0], entries[:, 1]]
-    return CSR(ptr, entries[:, 1].int(), x.shape[1], weight=weight).to(device)
 
 
 def _unweighted(graph: CSR) -> CSR:

@@ -16,6 +16,7 @@ __all__ = ["Schedule", "Shard", "Split", "Task"]
 Split = Literal["train", "valid", "test"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 Decay = Literal["constant", "cosine", "step", "plateau"]
+Stop = Literal["best", "mean"]
 
 
 class Shard(NamedTuple):
@@ -44,6 +45,9 @@ class Schedule:
         clip: Largest norm of the gradient; 0 is off.
         accumulate: Batches per step; what is left at the end of an epoch is one more step.
         patience: Evaluations without improvement before the stop; 0 is off.
+        stop: What patience means: `best` waits that many evaluations for a better one; `mean`
+            stops, in the second half of `epochs`, at an evaluation that is worse than the mean of
+            the `patience` before it.
         eval_every: Epochs between evaluations.
         eval_from: First epoch that is evaluated.
 
@@ -62,6 +66,7 @@ class Schedule:
     clip: float = 0.0
     accumulate: int = 1
     patience: int = 0
+    stop: Stop = "best"
     eval_every: int = 1
     eval_from: int = 1
 
@@ -78,7 +83,8 @@ class Schedule:
                     raise ValueError(
                         f"{name}[{prefix!r}] must be at least 0 and finite, got {value}"
                     )
-        for name, choices in (("optimizer", get_args(Optimizer)), ("decay", get_args(Decay))):
+        kinds = {"optimizer": Optimizer, "decay": Decay, "stop": Stop}
+        for name, choices in ((name, get_args(kind)) for name, kind in kinds.items()):
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from graphlearn.extras import nearest
 from graphlearn.train import checkpoint, distributed, optim, passes
 from graphlearn.train.memory import keep_memory, settled
+from graphlearn.train.progress import Progress
 from graphlearn.train.task import Shard, Split, Task
 from graphlearn.train.tracking import Bar, History, Result, Row, peak_memory, trackers
 
@@ -140,21 +141,6 @@ def _evaluate(trainer: Trainer, split: Split, fabric: Fabric, task: nn.Module) -
     return passes.evaluate(fabric, task, split, _bar(trainer, fabric))
 
 
-@dataclass
-class _Progress:
-    """Where a stage stands: what a resumed run needs besides tensors."""
-
-    stage: int = 0
-    epoch: int = 0
-    best: float | None = None  # larger is better
-    best_epoch: int = 0
-    valid: dict[str, float] = field(default_factory=dict)
-    stalled: int = 0  # evaluations since the best one
-    scale: float = 1.0  # what plateaus have left of the rate
-    seconds: float = 0.0
-    stopped: str = ""
-
-
 class _Run:
     """One call of `fit`.
 
@@ -169,11 +155,11 @@ class _Run:
             distributed.on_first(fabric, partial(checkpoint.claim, trainer.out, **ways))
         self.last = checkpoint.unfinished(trainer.out, task.seed) if trainer.out else None
         self.out = trainer.out if fabric.is_global_zero else None  # one process writes
-        self.task, self.now = task, _Progress()
+        self.task, self.now = task, Progress()
         self.best: Content = {}
         self.kept: Content = {}
         self.trained = False
-        start = _Progress(**self.last["progress"]) if self.last else _Progress()
+        start = Progress(**self.last["progress"]) if self.last else Progress()
         self.began = perf_counter() - start.seconds
         self.written, self.copied, self.cost = perf_counter(), 0.0, 0.0
         self.bar = _bar(trainer, fabric)
@@ -211,7 +197,7 @@ class _Run:
             yield stage
 
     def _fit_stage(self, task: Task) -> None:
-        self.task, self.now = task, _Progress(stage=task.stage)
+        self.task, self.now = task, Progress(stage=task.stage)
         self.best, self.kept = {}, {}
         reached = self.last["progress"]["stage"] if self.last else -1
         if task.stage < reached:
@@ -258,22 +244,16 @@ class _Run:
 
     def _judge(self, task: Task, valid: dict[str, float]) -> None:
         """Compare an evaluation with the best one so far, and decide whether to go on."""
-        schedule, now, name = task.schedule, self.now, task.monitor.removeprefix("-")
+        name = task.monitor.removeprefix("-")
         if name not in valid:
             hint = nearest(name, valid) or f"; there are {', '.join(valid)}"
             raise ValueError(f"the monitor {name!r} is not among the metrics{hint}")
         if math.isnan(valid[name]):
             raise FloatingPointError(f"the monitor {name!r} is nan in epoch {task.epoch}")
         score = -valid[name] if task.monitor.startswith("-") else valid[name]
-        if now.best is None or score > now.best:
-            now.best, now.best_epoch, now.valid, now.stalled = score, task.epoch, valid, 0
+        if self.now.judge(task.schedule, score, task.epoch):
+            self.now.valid = valid
             self.best = self._content(task.epoch)
-            return
-        now.stalled += 1
-        if schedule.decay == "plateau" and now.stalled % schedule.stall == 0:
-            now.scale /= 2
-        if schedule.patience and now.stalled >= schedule.patience:
-            now.stopped = "patience"
 
     def _setup(self, task: Task, groups: optim.Groups) -> tuple[nn.Module, Optimizer | None]:
         if not groups:
@@ -293,14 +273,13 @@ class _Run:
         assert last and self.trainer.out
         source = self.trainer.out / "last.pt"
         checkpoint.restore(task, last, source)
-        self.best, self.now = last["best"], _Progress(**last["progress"])
+        self.best, self.now = last["best"], Progress(**last["progress"])
         if optimizer is not None:
             if len(last["optimizer"]["param_groups"]) != len(optimizer.param_groups):
                 raise ValueError(f"{source} has other parameters frozen or with rates of their own")
             optimizer.load_state_dict(last["optimizer"])
             self.fabric.strategy.precision.load_state_dict(last["scaler"])
-        stalled = schedule.patience and self.now.stalled >= schedule.patience
-        self.now.stopped = "patience" if stalled else ""  # more epochs may be wanted now
+        self.now.stopped = self.now.verdict(schedule)  # more epochs may be wanted now
 
     def _keep(self, optimizer: Optimizer | None, *, write: bool = False) -> None:
         """Copy the state after an epoch if that costs little, write it if it is time.

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import networkx as nx
 import numpy as np
@@ -31,7 +32,9 @@ def test_importing_loads_no_torch():
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("dotted", sorted(set(DATASETS.values())))
+@pytest.mark.parametrize(
+    "dotted", sorted({loader for kinds in DATASETS.values() for loader in kinds.values()})
+)
 def test_every_loader_exists(dotted):
     module, _, function = dotted.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
@@ -185,7 +188,7 @@ def test_a_named_time_makes_events(csv, tmp_path):
     assert load(csv).kind == "link"
     with pytest.raises(ValueError, match=r"toy.csv: an event needs source, .* got 2 columns"):
         load(csv, kind="events")
-    with pytest.raises(ValueError, match=r"kind must be auto, link or events, got 'graph'"):
+    with pytest.raises(ValueError, match=r"kind must be auto, link, node or events, got 'graph'"):
         getattr(load, "__wrapped__", load)(csv, kind="graph")
 
 
@@ -222,6 +225,13 @@ def test_options_of_events_mean_nothing_to_a_graph(csv):
 
 
 def test_a_kind_that_a_source_is_not():
+    message = r"robust_cora is a graph for node classification, kind='link' does not apply"
+    with pytest.raises(ValueError, match=message):
+        load("robust_cora", kind="link")
+    with pytest.raises(ValueError, match=r"ogbl-ddi is a graph without classes, kind='node' does"):
+        load("ogbl-ddi", kind="node")
+    with pytest.raises(ValueError, match=r"collegemsg is a stream of events, kind='node' does not"):
+        load("collegemsg", kind="node")
     with pytest.raises(ValueError, match=r"stdlib is a graph, kind='events' does not apply"):
         load("stdlib", kind="events")
     with pytest.raises(ValueError, match=r"Graph is a graph, kind='events' does not apply"):
@@ -239,3 +249,75 @@ def test_streams_by_name(monkeypatch, tmp_path):
     for name in ("collegemsg", "reddit"):
         with pytest.raises(FileNotFoundError, match=rf"{tmp_path}.*snap.stanford.edu"):
             load(name)
+
+
+def test_a_name_may_serve_links_and_nodes():
+    assert load("stdlib").kind == load("stdlib", kind="link").kind == "link"
+    nodes = load("stdlib", kind="node", protocol="stratified", valid=0.2, test=0.2)
+    assert nodes.kind == "node" and len(nodes.splits["train"]) > 2 * len(nodes.splits["test"])
+    assert list(DATASETS["cora"]) == ["link", "node"]  # the first one is the usual one
+
+
+def test_labels_make_a_table_a_data_set_of_nodes(csv, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("node,label\n" + "".join(f"{k},{k % 2}\n" for k in range(30)))
+    found = load(csv, labels=labels)
+    assert found.kind == "node" and found.data.y.tolist() == [0, 1] * 15
+    assert load(csv, labels=labels, kind="node", seed=1).splits["test"].tolist() != (
+        found.splits["test"].tolist()
+    )
+    with pytest.raises(ValueError, match=r"toy needs the classes of its nodes: labels="):
+        load(csv, kind="node")
+    with pytest.raises(ValueError, match=r"toy.csv has no use for labels=.*labels.csv; leave it"):
+        load(csv, labels=labels, kind="link")
+    with pytest.raises(ValueError, match=r"stdlib has no use for labels="):
+        load("stdlib", labels=labels)
+    with pytest.raises(ValueError, match=r"toy.csv has no use for min_year=2007"):
+        load(csv, labels=labels, min_year=2007)
+
+
+def test_objects_and_archives_of_nodes(csv, tmp_path):
+    graph = nx.karate_club_graph()
+    nx.set_node_attributes(graph, {v: graph.nodes[v]["club"] for v in graph}, "label")
+    assert load(graph).kind == "link"
+    assert load(graph, kind="node").classes == ["Mr. Hi", "Officer"]
+    edge = np.loadtxt(csv, delimiter=",", dtype=np.int64)
+    y = np.arange(30) % 3
+    found = load(Data(edge_index=torch.from_numpy(edge.T), y=torch.from_numpy(y)), kind="node")
+    assert found.facts["out_channels"] == 3
+    np.savez(tmp_path / "club.npz", edge=edge, y=y)
+    stored = load(tmp_path / "club.npz", kind="node")
+    assert torch.equal(stored.splits["test"], found.splits["test"])
+
+
+def test_attacks_are_only_for_nodes(csv):
+    with pytest.raises(ValueError, match=r"toy.csv has no use for rate=0.1; leave it out"):
+        load(csv, rate=0.1)
+    with pytest.raises(ValueError, match=r"stdlib has no use for attack=dice; leave it out"):
+        load("stdlib", attack="dice", rate=0.1)
+    message = r"stdlib has no stored graphs of the attack 'meta'; choose attack='random' or 'dice'"
+    with pytest.raises(ValueError, match=message):
+        load("stdlib", kind="node", rate=0.1)
+
+
+def test_an_attack_is_made_on_the_spot(monkeypatch):
+    seen = []
+
+    class Attack:
+        def __init__(self, mode="add"):
+            self.mode = mode
+
+        def attack(self, data, budget, *, seed=0):
+            seen.append((type(self).__name__, budget, seed))
+            return SimpleNamespace(edge_index=torch.tensor([[0, 1], [1, 0]]))
+
+    names = {"RandomAttack": Attack, "DICEAttack": type("DICEAttack", (Attack,), {})}
+    monkeypatch.setitem(sys.modules, "graphlearn.attacks", SimpleNamespace(**names))
+    clean = load("stdlib", kind="node")
+    for attack in ("random", "dice"):
+        found = load("stdlib", kind="node", attack=attack, rate=0.2, seed=3)
+        assert found.data.edge_index.tolist() == [[0, 1], [1, 0]]
+        assert torch.equal(found.data.clean_edge_index, clean.data.edge_index)
+    assert seen == [("Attack", 0.2, 3), ("DICEAttack", 0.2, 3)]
+    untouched = load("stdlib", kind="node", attack="random")
+    assert torch.equal(untouched.data.edge_index, clean.data.edge_index) and len(seen) == 2

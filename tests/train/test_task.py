@@ -25,7 +25,7 @@ def test_a_schedule_refuses_values_out_of_range(values, message):
         Schedule(**values)
 
 
-@pytest.mark.parametrize("name", ["optimizer", "decay"])
+@pytest.mark.parametrize("name", ["optimizer", "decay", "stop"])
 def test_a_schedule_refuses_unknown_choices(name, monkeypatch):
     fine = Schedule()
     object.__setattr__(fine, name, "adm")  # past the type check, as from a file

@@ -3,6 +3,7 @@
 from graphlearn.ops.cpu.absorb import absorb, absorb_grad
 from graphlearn.ops.cpu.commit import commit
 from graphlearn.ops.cpu.dropout import dropout, rectify
+from graphlearn.ops.cpu.hops import gated_hops, gated_hops_grad
 from graphlearn.ops.cpu.join import join, listing
 from graphlearn.ops.cpu.locate import locate
 from graphlearn.ops.cpu.norm import layer_norm_sums
@@ -24,6 +25,8 @@ __all__ = [
     "commit",
     "difference",
     "dropout",
+    "gated_hops",
+    "gated_hops_grad",
     "join",
     "layer_norm_sums",
     "listing",

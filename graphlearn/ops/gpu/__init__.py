@@ -2,6 +2,7 @@
 
 from graphlearn.ops.gpu.commit import commit
 from graphlearn.ops.gpu.dropout import dropout, rectify
+from graphlearn.ops.gpu.hops import gated_hops, gated_hops_grad
 from graphlearn.ops.gpu.join import join, listing
 from graphlearn.ops.gpu.locate import locate
 from graphlearn.ops.gpu.overlap import (
@@ -19,6 +20,8 @@ __all__ = [
     "commit",
     "difference",
     "dropout",
+    "gated_hops",
+    "gated_hops_grad",
     "join",
     "listing",
     "locate",

@@ -20,12 +20,12 @@ POINTERS = {
     torch.float32: "*fp32",
     torch.float64: "*fp64",
 }
-NAMES = "commit dropout join locate overlap pairs refresh spmm".split()
+NAMES = "commit dropout hops join locate overlap pairs refresh spmm".split()
 MODULES = [sys.modules[f"graphlearn.ops.gpu.{n}"] for n in NAMES]
 SALTS = {"seed", "salt", "salt1", "salt2", "word", "below"}  # never specialised
 CALLED = {"search", "_probe"}  # by kernels, as are those of the cache below
 CALLED |= {"lowbias", "slot", "_candidate", "_coded", "_lanes", "_waves", "_weight", "_product"}
-CALLED |= {"_project", "_square", "_linear", "_gates", "_keep"}
+CALLED |= {"_project", "_square", "_linear", "_gates", "_keep", "_gather_row"}
 compiled = set()
 
 
@@ -61,6 +61,9 @@ def run(dtype, masked, channels):
     gpu.propagate_dot(*rows, x, x)
     gpu.pair_product(x, src, dst)
     gpu.pair_spread(x, src, dst, x[:2])
+    score, bias = x[0].contiguous(), x[0, 0]
+    kept = gpu.gated_hops(*rows, weight, x, score, bias, 3, 2)[1:]
+    gpu.gated_hops_grad(x, *rows, weight, masked, x, score, *kept, 2, masked)
     gpu.dropout(x, 0.3, 2**40 if masked else -1, masked)
     gpu.rectify(x, x, 1.5)
 

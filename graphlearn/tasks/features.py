@@ -1,0 +1,106 @@
+"""Features of a data set as models take them: dense, sparse rows, or ids."""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from graphlearn.data.dataset import Dataset
+from graphlearn.ops.adjacency import row_sums
+from graphlearn.ops.csr import CSR
+
+__all__ = ["features", "one_hot", "row_normalized", "rows", "taken"]
+
+
+def features(
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    sparse: float = 0.2,
+    ids: Literal["keep", "rows"] = "keep",
+) -> Tensor | CSR:
+    """Node features, dense or as sparse rows, whichever is faster.
+
+    Args:
+        dataset: Its `data.x` is float (N, F), the same as a sparse CSR tensor, ids (N,) or absent.
+        device: Where they are needed.
+        sparse: Share of values other than zero below which sparse rows are faster.
+        ids: Leave ids as they are, or turn them into rows with a single one.
+    """
+    x = dataset.data.x
+    if x is None:
+        x = torch.arange(int(dataset.facts["num_nodes"]))
+    if x.layout == torch.sparse_csr:
+        return rows(x).to(device)
+    if not x.is_floating_point():
+        number = x.long().view(-1)
+        return one_hot(number).to(device) if ids == "rows" else number.to(device)
+    x = x.float()
+    if int(x.count_nonzero()) >= sparse * x.numel():
+        dense: Tensor = x.to(device)
+        return dense
+    return rows(x).to(device)
+
+
+def rows(x: Tensor) -> CSR:
+    """A float matrix (N, F) as sparse rows without its zeros.
+
+    Args:
+        x: Dense, or a sparse CSR tensor.
+    """
+    if x.layout == torch.sparse_csr:
+        count, col, value = x.crow_indices().diff(), x.col_indices(), x.values()
+        row = torch.repeat_interleave(torch.arange(x.shape[0]), count)
+        stored = value != 0
+        row, col, value = row[stored], col[stored], value[stored]
+        order = (row * x.shape[1] + col).argsort()  # columns of such a tensor need not ascend
+        row, col, value = row[order], col[order], value[order]
+    else:
+        row, col = x.nonzero().T
+        value = x[row, col]
+    ptr = F.pad(torch.bincount(row, minlength=x.shape[0]).cumsum(0), (1, 0))
+    return CSR(ptr, col.int(), x.shape[1], weight=value.float())
+
+
+def one_hot(ids: Tensor) -> CSR:
+    """Ids (N,) as rows with a single one: what nodes without features are known by.
+
+    Args:
+        ids: Numbers from 0.
+    """
+    ptr = torch.arange(len(ids) + 1, device=ids.device)
+    width = int(ids.max()) + 1 if len(ids) else 0
+    return CSR(ptr, ids.int(), width, weight=torch.ones(len(ids), device=ids.device))
+
+
+def row_normalized(x: Tensor | CSR) -> Tensor | CSR:
+    """Each row divided by its sum; a sum that is not positive leaves the row as it is.
+
+    Args:
+        x: Dense or sparse rows.
+    """
+    if isinstance(x, CSR):
+        total = row_sums(x)
+        value = torch.ones(x.num_entries, device=x.col.device) if x.weight is None else x.weight
+        return replace(x, weight=value / torch.where(total > 0, total, 1.0)[x.rows()])
+    total = x.sum(1, keepdim=True)
+    return x / torch.where(total > 0, total, 1.0)
+
+
+def taken(x: Tensor | CSR, nodes: Tensor) -> Tensor | CSR:
+    """Some rows of dense or sparse features.
+
+    Args:
+        x: Features of all nodes.
+        nodes: Which rows.
+    """
+    if not isinstance(x, CSR):
+        return x[nodes]
+    count = x.ptr.diff()[nodes]
+    ptr = F.pad(count.cumsum(0), (1, 0))
+    shift = torch.repeat_interleave(x.ptr[nodes] - ptr[:-1], count)
+    entry = torch.arange(len(shift), device=shift.device) + shift
+    weight = None if x.weight is None else x.weight[entry]
+    return CSR(ptr, x.col[entry], x.num_cols, weight=weight)

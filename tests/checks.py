@@ -16,10 +16,8 @@ from graphlearn.ops import CSR
 __all__ = ["CASES", "check_op", "graph_case", "link_cases", "using", "vectors", "weights"]
 
 # By name, as the package re-exports functions under the names of their modules.
-OPS = [
-    importlib.import_module(f"graphlearn.ops.{name}")
-    for name in "absorb commit dropout hops join locate overlap pairs pairscore refresh spmm".split()
-]
+NAMES = "absorb commit dropout hops join locate overlap pairs pairscore refresh spmm".split()
+OPS = [importlib.import_module(f"graphlearn.ops.{name}") for name in NAMES]
 
 
 # Ops: every backend agrees with the reference.

@@ -22,7 +22,8 @@ def small(recipe: Recipe) -> Recipe:
     values = {key: dict(recipe.values.get(key, {})) for key in SECTIONS}
     if "hidden" in values["model"]:
         values["model"]["hidden"] = 8
-    values["task"] |= {"batch_size": 32, "eval_batch_size": 64}
+    if recipe.task.rpartition(":")[2] in ("LinkPrediction", "EventPrediction"):
+        values["task"] |= {"batch_size": 32, "eval_batch_size": 64}
     values["schedule"] |= {"epochs": min(values["schedule"].get("epochs", 1), 1), "eval_every": 1}
     values["schedule"]["eval_from"] = 1
     return dataclasses.replace(recipe, values=values)
@@ -32,6 +33,8 @@ def toy_for(recipe: Recipe) -> Dataset:
     """A toy of the kind that the recipe is for."""
     if recipe.task == "graphlearn.tasks.events:EventPrediction":
         return toy.event_dataset(name="toy", edge_dim=int(recipe.dataset == "bitcoin-alpha"))
+    if recipe.task != "graphlearn.tasks.link:LinkPrediction":
+        return toy.node_dataset(name="toy")
     return toy.link_dataset(name="toy", features=recipe.dataset not in WITHOUT_FEATURES)
 
 
@@ -47,7 +50,7 @@ def test_a_recipe_trains_one_epoch(recipe):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning_fabric")
         result = Trainer(device="cpu", progress=False).fit(task)
-    assert all(0 <= value <= 1 for value in result.test.values())
+    assert all(0 <= value <= 1 for name, value in result.test.items() if name != "loss")
     changed = [not torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True)]
     assert any(changed) == (result.parameters > 0)
 

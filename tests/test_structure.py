@@ -15,14 +15,15 @@ LAYERS = {  # a file imports from its own layer or from below
     **dict.fromkeys(["ops", "metrics", "train"], 2),
     "nn": 3,
     "sampling": 3.5,
+    "attacks": 3.5,
     **dict.fromkeys(["models", "data"], 4),
     "tasks": 5,
     **dict.fromkeys(["canvas", "knobs", "recipe", "runs", "predict"], 6),
-    **dict.fromkeys(["timeline", "report", "bench"], 6),
+    **dict.fromkeys(["timeline", "gates", "rates", "groups", "report", "bench"], 6),
     **dict.fromkeys(["options", "cli", "__main__", "__init__"], 7),
 }
 APART = {("models", "data"), ("data", "models"), ("tasks", "models")}
-WITH_PYG = {"data", "models", "nn"}
+WITH_PYG = {"attacks", "data", "models", "nn"}
 NAMELESS = {"utils", "util", "helpers", "helper", "misc", "common"}
 HEAVY = ["torch", "torch_geometric", "numba", "numpy", "pandas"]
 

@@ -256,17 +256,8 @@ def load(
     used = _used(found, options)
     dataset: Dataset = found.loader(found.what, **used)
     if drawn:
-        after: Dataset = _resolve("graphlearn.data.robust:attacked")(
-            dataset, attack, float(rate), seed=seed
-        )
-        return after
-    if protocol != "heart":
-        return dataset
-    heart_split = _resolve("graphlearn.data.heart:heart_split")
-    # Planetoid has one fixed split under this protocol, and so one fixed set of negatives.
-    fixed = str(source).lower() in ("cora", "citeseer", "pubmed")
-    hard: Dataset = heart_split(dataset, seed=0 if fixed else seed)
-    return hard
+        return _attacked(dataset, attack, float(rate), seed)
+    return _hardened(dataset, source, seed) if protocol == "heart" else dataset
 
 
 class _Found(NamedTuple):
@@ -369,3 +360,18 @@ def _resolve(dotted: str) -> Callable[..., Any]:
     module, _, function = dotted.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return found
+
+
+def _attacked(dataset: "Dataset", attack: str, rate: float, seed: int) -> "Dataset":
+    """The data set after an attack that is made on the spot."""
+    after: Dataset = _resolve("graphlearn.data.robust:attacked")(dataset, attack, rate, seed=seed)
+    return after
+
+
+def _hardened(dataset: "Dataset", source: object, seed: int) -> "Dataset":
+    """The data set with hard negatives."""
+    # Planetoid has one fixed split under this protocol, and so one fixed set of negatives.
+    fixed = str(source).lower() in ("cora", "citeseer", "pubmed")
+    heart_split = _resolve("graphlearn.data.heart:heart_split")
+    hard: Dataset = heart_split(dataset, seed=0 if fixed else seed)
+    return hard

@@ -110,8 +110,8 @@ def stratified_split(
         )
     parts: dict[Split, list[Tensor]] = {"train": [], "valid": [], "test": []}
     for ids in _drawn_by_class(y, nodes, generator).values():
-        num_train = max(round((1 - valid - test) * len(ids)), 1)
-        num_valid = max(min(round(valid * len(ids)), len(ids) - 2), 1)
+        num_train = max(_rounded((1 - valid - test) * len(ids)), 1)
+        num_valid = max(min(_rounded(valid * len(ids)), len(ids) - 2), 1)
         num_train = max(min(num_train, len(ids) - num_valid - 1), 1)
         parts["train"].append(ids[:num_train])
         parts["valid"].append(ids[num_train : num_train + num_valid])
@@ -212,6 +212,11 @@ def _drawn_by_class(
     if not len(ids):
         raise ValueError("no node that may be drawn has a label")
     return {int(label): ids[y[ids] == label] for label in torch.unique(y[ids])}
+
+
+def _rounded(size: float) -> int:
+    """The nearest whole number; half goes up, whatever the last bit of a share."""
+    return int(size + 0.5 + 1e-9)
 
 
 def _shuffled(ids: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -152,6 +152,11 @@ def nodes_from_data(
     known = data.x is not None or "num_nodes" in data
     num_nodes = int(data.num_nodes or 0) if known else len(data.y)
     y = data.y.cpu().flatten() if data.y.numel() == num_nodes else data.y.cpu()
+    if y.dim() != 1 or len(y) != num_nodes or y.is_floating_point():
+        kind = str(y.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"Data.y must hold {num_nodes} whole numbers, got {kind} of shape {tuple(y.shape)}"
+        )
     x = data.x
     if x is not None and x.layout != torch.sparse_csr:
         x = _checked(x, num_nodes, "Data.x")

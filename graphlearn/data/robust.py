@@ -35,6 +35,10 @@ __all__ = ["attacked", "load_robust", "read_robust", "save_robust"]
 
 _PARTS: Mapping[Split, str] = {"train": "train", "valid": "val", "test": "test"}
 _STORED = ("meta", "nettack")
+_MADE: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "random": ("RandomAttack", {"mode": "add"}),
+    "dice": ("DICEAttack", {}),
+}
 
 
 def load_robust(
@@ -167,13 +171,13 @@ def attacked(dataset: Dataset, attack: str, rate: float, *, seed: int = 0) -> Da
     Raises:
         ValueError: if the attack is unknown, or there is no room for so many changes.
     """
-    attacks = importlib.import_module("graphlearn.attacks")  # only who attacks needs them
-    makers = {"random": lambda: attacks.RandomAttack(mode="add"), "dice": attacks.DICEAttack}
-    if attack not in makers:
+    if attack not in _MADE:
         raise ValueError(f"attack must be random or dice, got {attack!r}")
     data = copy.copy(dataset.data)
     if rate:
-        result = makers[attack]().attack(data, float(rate), seed=seed)
+        name, settings = _MADE[attack]
+        make = getattr(importlib.import_module("graphlearn.attacks"), name)
+        result = make(**settings).attack(data, float(rate), seed=seed)
         data.edge_index = undirected(result.edge_index, int(dataset.facts["num_nodes"]))
     if "clean_edge_index" not in data:
         data.clean_edge_index = dataset.data.edge_index

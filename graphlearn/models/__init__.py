@@ -7,17 +7,21 @@ from graphlearn.extras import lazy
 if TYPE_CHECKING:
     from graphlearn.models.baselines import GAE as GAE
     from graphlearn.models.baselines import Heuristic as Heuristic
+    from graphlearn.models.dagnn import DAGNN as DAGNN
+    from graphlearn.models.dagnn import DAProp as DAProp
     from graphlearn.models.edgebank import EdgeBank as EdgeBank
     from graphlearn.models.nat import NAT as NAT
     from graphlearn.models.ncn import NCN as NCN
     from graphlearn.models.ncnc import NCNC as NCNC
     from graphlearn.models.tgn import TGN as TGN
 
-__all__ = ["GAE", "NAT", "NCN", "NCNC", "TGN", "EdgeBank", "Heuristic"]
+__all__ = ["DAGNN", "GAE", "NAT", "NCN", "NCNC", "TGN", "DAProp", "EdgeBank", "Heuristic"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "DAGNN": "graphlearn.models.dagnn:DAGNN",
+        "DAProp": "graphlearn.models.dagnn:DAProp",
         "EdgeBank": "graphlearn.models.edgebank:EdgeBank",
         "GAE": "graphlearn.models.baselines:GAE",
         "Heuristic": "graphlearn.models.baselines:Heuristic",

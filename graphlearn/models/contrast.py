@@ -1,4 +1,4 @@
-"""Representations without labels: nodes against a shuffled copy, by summaries of disturbed views."""
+"""Representations without labels: nodes against a shuffled copy, by summaries of views."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -88,6 +88,9 @@ class Contrast(nn.Module):
         hidden: Width of a representation.
         view_loss: Logistic loss of the summed logit (published code), or the mean of those of each
             view (paper).
+
+    Raises:
+        ValueError: if `view_loss` is neither.
     """
 
     def __init__(
@@ -242,7 +245,7 @@ class ContrastTask(Task):
     def settle(self) -> None:
         """Give the encoder the weights that the least loss was computed with."""
         values = list(self.model.parameters())
-        parts = cast(Tensor, self.before).split([value.numel() for value in values])
+        parts = torch.split(cast(Tensor, self.before), [value.numel() for value in values])
         for value, part in zip(values, parts, strict=True):
             value.copy_(part.view_as(value))
 
@@ -256,7 +259,7 @@ def product(left: Float[Tensor, "row mid"], right: Float[Tensor, "mid chan"]) ->
     """
     if left.device.type != "cpu":
         return left @ right
-    out: Tensor = _Product.apply(left, right)
+    out: Tensor = _Product.apply(left, right)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -156,9 +156,9 @@ def _traceable(
     grad: Tensor, graph: CSR, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None], hops: int
 ) -> list[Tensor | None]:
     """Gradients that are differentiable themselves."""
-    *tensors, value = inputs
+    z, score, bias, value = inputs
     hop = partial(propagate_reference, graph.ptr, graph.col, value)
-    out = gated_hops_reference(hop, *tensors, hops)
+    out = gated_hops_reference(hop, z, score, bias, hops)
     wanted = [part for part in inputs if part is not None and part.requires_grad]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
     return [next(found) if part is not None and part.requires_grad else None for part in inputs]

@@ -266,7 +266,7 @@ def test_labels_make_a_table_a_data_set_of_nodes(csv, tmp_path):
     assert load(csv, labels=labels, kind="node", seed=1).splits["test"].tolist() != (
         found.splits["test"].tolist()
     )
-    with pytest.raises(ValueError, match=r"toy needs the classes of its nodes: labels="):
+    with pytest.raises(ValueError, match=r"toy.csv needs the classes of its nodes: labels="):
         load(csv, kind="node")
     with pytest.raises(ValueError, match=r"toy.csv has no use for labels=.*labels.csv; leave it"):
         load(csv, labels=labels, kind="link")

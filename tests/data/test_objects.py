@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from graphlearn.data.objects import from_data, from_networkx
+from graphlearn.data.objects import (
+    from_data,
+    from_networkx,
+    nodes_from_data,
+    nodes_from_networkx,
+)
 from graphlearn.data.splits import check_no_leak
 
 
@@ -88,3 +93,74 @@ def test_pyg_data():
 def test_bad_pyg_data(data, message):
     with pytest.raises(ValueError, match=message):
         from_data(data)
+
+
+def labelled(nodes=20, **more):
+    return Data(edge_index=ring(nodes), y=torch.arange(nodes) % 2, **more)
+
+
+def masks(*parts, nodes=20):
+    names = ("train_mask", "val_mask", "test_mask")
+    found = {name: torch.zeros(nodes, dtype=torch.bool) for name in names}
+    for name, ids in zip(names, parts, strict=True):
+        found[name][list(ids)] = True
+    return found
+
+
+def test_nodes_of_pyg_data():
+    found = nodes_from_data(labelled(x=torch.randn(20, 3, dtype=torch.float64)))
+    assert found.kind == "node" and found.data.x.dtype == torch.float32
+    assert found.data.edge_index.shape == (2, 40) and found.facts["out_channels"] == 2
+    assert [len(ids) for ids in found.splits.values()] == [2, 2, 16]
+    column = Data(edge_index=ring(), y=(torch.arange(20) % 2)[:, None], num_nodes=20)
+    assert torch.equal(nodes_from_data(column).data.y, found.data.y)
+
+
+def test_masks_are_the_split():
+    fixed = nodes_from_data(labelled(**masks(range(5), range(5, 9), range(9, 20))), seed=3)
+    assert fixed.splits["train"].tolist() == list(range(5))
+    drawn = nodes_from_data(
+        labelled(**masks(range(5), range(5, 9), range(9, 20))), protocol="stratified"
+    )
+    assert len(drawn.splits["train"]) == 2
+    one, other = masks([0], [1], [2, 3]), masks([4], [5], [6])
+    several = {name: torch.stack([one[name], other[name]], 1) for name in one}
+    assert nodes_from_data(labelled(**several), seed=3).splits["test"].tolist() == [6]
+    assert nodes_from_data(labelled(**several), seed=4).splits["test"].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Data(y=torch.zeros(4)), "the Data object has no edge_index"),
+        (Data(edge_index=ring(), num_nodes=20), "the Data object has no labels y"),
+        (Data(edge_index=ring(), y=torch.zeros(20)), "Data.y must hold 20 whole numbers, got flo"),
+        (
+            labelled(train_mask=torch.ones(20, dtype=torch.bool)),
+            "Data.val_mask must hold 20 truth values, got none",
+        ),
+        (
+            labelled(**(masks([0], [1], [2]) | {"test_mask": torch.ones(20)})),
+            r"Data.test_mask must hold 20 truth values, got torch.float32 \(20,\)",
+        ),
+        (labelled(**masks([0], [0], [2])), "pyg: node 0 is in both train and valid"),
+    ],
+)
+def test_nodes_of_pyg_data_that_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        nodes_from_data(data)
+
+
+def test_nodes_of_a_networkx_graph(tmp_path):
+    graph = nx.karate_club_graph()
+    nx.set_node_attributes(graph, {v: graph.nodes[v]["club"] for v in graph if v < 30}, "label")
+    found = nodes_from_networkx(graph, seed=1)
+    assert found.classes == ["Mr. Hi", "Officer"] and found.data.y[30:].tolist() == [-1] * 4
+    assert found.data.edge_index.shape == (2, 2 * graph.number_of_edges())
+    nx.set_node_attributes(graph, {v: v % 3 for v in graph}, "y")
+    np.save(tmp_path / "x.npy", np.ones((34, 2), dtype=np.float32))
+    found = nodes_from_networkx(graph, features=tmp_path / "x.npy")
+    assert found.data.y.tolist() == [v % 3 for v in range(34)] and found.classes is None
+    assert found.facts["in_channels"] == 2
+    with pytest.raises(ValueError, match="networkx: no node has an attribute y or label"):
+        nodes_from_networkx(nx.path_graph(4))

@@ -4,6 +4,7 @@ A row holds the channels, then the score, then zeros up to a multiple of `LANES`
 """
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,18 +22,18 @@ _GATE = 8  # steps of a gate, as many as of a few entries
 
 
 @partial(jit, fast=True)
-def _fill(
-    first: int, last: int, x: Array, score: Array, width: int, h: Array
-) -> None:  # x (N, C) to rows with a score
+def _fill(first: int, last: int, x: Array, score: Array, width: int, h: Array) -> None:
+    """Put the values and the score of each row where the kernels want them."""
     chan = x.shape[1]
     for i in range(first, last):
-        row, source = h[i * width : (i + 1) * width], x[i]
+        start, source = i * width, x[i]
         total = x.dtype.type(0)
         for c in range(chan):
-            row[c] = source[c]
+            h[start + c] = source[c]
             total += source[c] * score[c]
-        row[chan] = total
-        row[chan + 1 :] = 0
+        h[start + chan] = total
+        for c in range(chan + 1, width):
+            h[start + c] = 0
 
 
 @partial(jit, fast=True)
@@ -130,20 +131,17 @@ def gated_hops(
     width = _width(chan)
     matrix = _matrix(ptr, col, weight, dtype)
     levels = torch.empty(hops // step + 1 if step else 0, size * width, dtype=dtype)
-    spare = [torch.empty(size * width if step != 1 else 0, dtype=dtype).numpy() for _ in range(2)]
+    spare = torch.empty(2 if step != 1 else 0, size * width, dtype=dtype).numpy()
     gates = torch.empty(hops + 1 if step else 1, size, dtype=dtype)
     out = torch.zeros(size, width, dtype=dtype)
-    work = (_GATE * size + col.numel()) * width
-    rest = (chan, out.numpy().dtype.type(bias.item()), dtype == torch.float32)
-    before = out.numpy()
+    held, gate, sums = levels.numpy(), gates.numpy(), out.view(-1).numpy()
+    rest = (chan, sums.dtype.type(bias.item()), dtype == torch.float32)
+    work, before = (_GATE * size + col.numel()) * width, sums
     for hop in range(hops + 1):
-        kept = step > 0 and hop % step == 0
-        after = levels[hop // step].numpy() if kept else spare[hop % 2]
+        after = held[hop // step] if step and hop % step == 0 else spare[hop % 2]
         if hop == 0:
             _fill_rows(z, score, width, after)
-            before = after
-        gate = gates[hop if step else 0].numpy()
-        arrays = (*matrix, before, width, after, hop == 0, *rest, gate, out.view(-1).numpy())
+        arrays = (*matrix, before, width, after, hop == 0, *rest, gate[hop if step else 0], sums)
         share(_gated_hop, -(-size // _ROWS), work, *arrays)
         before = after
     return out[:, :chan].contiguous(), levels, gates
@@ -158,28 +156,27 @@ def gated_hops_grad(
     width, chunks = _width(chan), -(-size // _ROWS)
     matrix = _matrix(ptr, col, weight, dtype)
     back = matrix if symmetric else _transposed(*matrix, size)
-    flow = torch.empty(2, size, width, dtype=dtype)
-    again = torch.empty(max(step - 1, 0), size * width, dtype=dtype)
-    given, sums = np.empty(size * width, flow.numpy().dtype), torch.zeros(size, dtype=dtype).numpy()
+    held, gate = levels.numpy(), gates.numpy()
+    flow, again, given = (np.empty((count, size * width), held.dtype) for count in (2, step - 1, 1))
+    given, sums = given[0], np.zeros(size, held.dtype)
     _fill_rows(grad, torch.zeros_like(score), width, given)
     work = (_GATE * size + col.numel()) * width
     on_weight = torch.zeros(col.numel(), dtype=dtype) if weighted else None
     for hop in range(hops, -1, -1):
         anchor, more = divmod(hop, step)
         if more and (hop == hops or more == step - 1):  # the last one of a stretch
-            path = [levels[anchor].numpy(), *(part.numpy() for part in again[:more])]
-            for one, other in zip(path, path[1:], strict=False):
+            for one, other in pairwise([held[anchor], *again[:more]]):
                 share(_hop, size, work, *matrix, one, width, other)
-        h = again[more - 1] if more else levels[anchor]
+        h = again[more - 1] if more else held[anchor]
         after, before = flow[(hop + 1) % 2], flow[hop % 2]
         if on_weight is not None and hop < hops:
-            on_weight += propagate_dot(ptr, col, h.view(size, width), after)
-        arrays = (*back, after.view(-1).numpy(), width, before.view(-1).numpy(), hop == hops, chan)
-        share(_back, size, work, *arrays, given, h.numpy(), gates[hop].numpy(), sums)
+            rows = (torch.from_numpy(part).view(size, width) for part in (h, after))
+            on_weight += propagate_dot(ptr, col, *rows)
+        arrays = (*back, after, width, before, hop == hops, chan, given, h, gate[hop], sums)
+        share(_back, size, work, *arrays)
     on_z, parts = torch.empty(size, chan, dtype=dtype), np.zeros((chunks, chan + 1))
-    arrays = (z.detach().contiguous().numpy(), score.detach().contiguous().numpy())
-    finished = (flow[0].view(-1).numpy(), width, sums, on_z.numpy(), parts)
-    share(_finish, chunks, size * width, *arrays, *finished)
+    plain = [part.detach().contiguous().numpy() for part in (z, score)]
+    share(_finish, chunks, size * width, *plain, flow[0], width, sums, on_z.numpy(), parts)
     found = torch.from_numpy(parts.sum(0)).to(dtype)
     return on_z, found[:chan], found[chan], on_weight
 

@@ -22,7 +22,7 @@ _LOOSE = ("contract",)  # a product and a sum may be one instruction
 _Any: TypeAlias = Any  # types and values of the compiler, which has no annotations
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def gather(
     _: _Any, out: _Any, row: _Any, x: _Any, width: _Any, col: _Any, weight: _Any, first: _Any,
     last: _Any,
@@ -53,7 +53,7 @@ def gather(
     return types.void(out, whole, x, whole, col, weight, whole, whole), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add(
     _: _Any, out: _Any, row: _Any, factor: _Any, x: _Any, other: _Any, width: _Any
 ) -> tuple[_Any, Callable[..., _Any]]:
@@ -76,7 +76,7 @@ def add(
     return types.void(out, types.intp, factor, x, types.intp, types.intp), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def dot(
     _: _Any, x: _Any, row: _Any, y: _Any, other: _Any, width: _Any
 ) -> tuple[_Any, Callable[..., _Any]]:

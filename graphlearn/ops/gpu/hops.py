@@ -1,5 +1,7 @@
 """GPU kernels of gated propagation: one program a row, its channels and its score together."""
 
+from itertools import pairwise
+
 import torch
 import triton
 import triton.language as tl
@@ -113,7 +115,7 @@ def gated_hops_grad(
         anchor, more = divmod(hop, step)
         if more and (hop == hops or more == step - 1):  # the last one of a stretch
             path = [levels[anchor], *again[:more]]
-            for one, other in zip(path, path[1:], strict=False):
+            for one, other in pairwise(path):
                 arrays = (*matrix, one, other, None, None, None)
                 _launch(_hop, arrays, START=False, GATED=False)
         h = again[more - 1] if more else levels[anchor]

@@ -88,9 +88,6 @@ class Contrast(nn.Module):
         hidden: Width of a representation.
         view_loss: Logistic loss of the summed logit (published code), or the mean of those of each
             view (paper).
-
-    Raises:
-        ValueError: if `view_loss` is neither.
     """
 
     def __init__(
@@ -101,8 +98,6 @@ class Contrast(nn.Module):
         view_loss: Literal["sum", "mean"] = "sum",
     ) -> None:
         super().__init__()
-        if view_loss not in ("sum", "mean"):
-            raise ValueError(f"view_loss must be sum or mean, got {view_loss!r}")
         self.view_loss = view_loss
         self.lin = Linear(in_channels, hidden, bias=False)
         self.bias = nn.Parameter(torch.zeros(hidden))

@@ -111,8 +111,6 @@ class Purification(nn.Module):
         ):  # fmt: skip
             if not least <= value < math.inf:
                 raise ValueError(f"{name} must be at least {least} and finite, got {value}")
-        if similarity not in ("jaccard", "cosine"):
-            raise ValueError(f"similarity must be jaccard or cosine, got {similarity!r}")
         self.t1, self.t2, self.k, self.beta = t1, t2, k, beta
         self.recover, self.views, self.similarity = recover, views, similarity
         self.degree_threshold, self.min_sim = degree_threshold, min_sim

@@ -30,12 +30,7 @@ def prune_edges(
         threshold: Similarity below which an edge goes.
         similarity: `jaccard` of the positions that are not zero, or `cosine`.
         strict: An edge of exactly the threshold stays.
-
-    Raises:
-        ValueError: if `similarity` is neither.
     """
-    if similarity not in ("jaccard", "cosine"):
-        raise ValueError(f"similarity must be jaccard or cosine, got {similarity!r}")
     pairs = edges_once(graph) if graph.symmetric else entries(graph)
     score = jaccard(rows_of(x), pairs) if similarity == "jaccard" else cosine(x, pairs)
     gone = pairs[:, score < threshold if strict else score <= threshold]
@@ -47,7 +42,7 @@ def add_nearest(
     h: Float[Tensor, "node chan"],
     k: int,
     *,
-    degree_threshold: float = 1,
+    degree_threshold: int = 1,
     exclude_self: bool = True,
     exclude_existing: bool = False,
     symmetrize: bool = True,

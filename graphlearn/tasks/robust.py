@@ -78,7 +78,7 @@ class RobustClassification(NodeClassification):
         schedule: How the classifier is optimised.
 
     Raises:
-        ValueError: if `runs` is below 1, `select` is unknown, or there is nothing to tune.
+        ValueError: if `runs` is below 1, or there is nothing to tune.
     """
 
     def __init__(
@@ -95,8 +95,6 @@ class RobustClassification(NodeClassification):
     ) -> None:
         if runs < 1:
             raise ValueError(f"runs must be at least 1, got {runs}")
-        if select not in _MONITOR:
-            raise ValueError(f"select must be one of {', '.join(_MONITOR)}, got {select!r}")
         if pretraining_epochs < 0:
             raise ValueError(f"pretraining_epochs must be at least 0, got {pretraining_epochs}")
         pretrained = isinstance(model, Pretrained)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -25,18 +27,16 @@ def test_different_entries_of_a_large_row(fanout):
     assert entry[:fanout].tolist() == entry[fanout:].tolist()  # the node decides, not its place
 
 
-def test_the_hash_table_changes_nothing(monkeypatch):
-    few = expand(PTR, np.array([2]), 30, 4)[0]
+@pytest.mark.parametrize("fanout", [32, 33])
+def test_comparing_and_hashing_are_the_same_draws(fanout):
+    """More than 32 draws of a row are told apart by a hash table, fewer one by one."""
     assert neighbors._FEW == 32
-    # A table is used for more than 32 draws: with one more draw per row, compare by hand.
-    many = expand(PTR, np.array([2]), 40, 4)[0] - 5
     taken = []
-    for draw in range(40):
-        top = 200 - 40 + draw
+    for draw, top in enumerate(range(200 - fanout, 200)):
         own = neighbors._mix(np.uint64(4) ^ np.uint64(2))
         number = int(neighbors._below(own, draw, top + 1))
         taken.append(top if number in taken else number)
-    assert many.tolist() == taken and len(few) == 30
+    assert (expand(PTR, np.array([2]), fanout, 4)[0] - 5).tolist() == taken
 
 
 def test_numbers_in_the_order_of_first_sight():
@@ -51,10 +51,10 @@ def test_numbers_in_the_order_of_first_sight():
 def test_rows_are_put_in_order():
     rng = np.random.default_rng(0)
     ptr = np.array([0, 0, 1, 48, 97, 300])
-    local = np.concatenate([rng.permutation(500)[: b - a] for a, b in zip(ptr, ptr[1:])])
+    local = np.concatenate([rng.permutation(500)[: b - a] for a, b in itertools.pairwise(ptr)])
     local, entry = local.astype(np.int32), np.arange(300)
-    before = dict(zip(entry.tolist(), local.tolist()))
+    before = dict(enumerate(local.tolist()))
     order_rows(ptr, local, entry)
     assert [before[k] for k in entry.tolist()] == local.tolist()
-    for a, b in zip(ptr, ptr[1:]):
+    for a, b in itertools.pairwise(ptr):
         assert (np.diff(local[a:b]) > 0).all() and set(entry[a:b]) == set(range(a, b))

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from graphlearn.canvas import INK, PALETTE, QUIET, canvas
 from graphlearn.knobs import locate
 from graphlearn.recipe import find
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from matplotlib.figure import Figure
 
 __all__ = ["Gates", "gates", "listening"]
@@ -35,8 +34,8 @@ class Gates(NamedTuple):
     """
 
     name: str
-    weight: npt.NDArray[np.float32]
-    label: npt.NDArray[np.int64]
+    weight: "npt.NDArray[np.float32]"
+    label: "npt.NDArray[np.int64]"
     classes: Sequence[str] = ()
 
 
@@ -49,6 +48,8 @@ def gates(folder: Path) -> Gates | None:
     Returns:
         None for a run without weights, or whose model has no gates.
     """
+    import numpy as np
+
     try:
         recipe = find(str(folder / "recipe.toml"))
         weights = folder / "best.pt"
@@ -68,6 +69,8 @@ def gates(folder: Path) -> Gates | None:
 
 
 def _computed(folder: Path, path: Path, name: str) -> Gates:
+    import numpy as np
+
     from graphlearn.runs import restore  # loads torch, which tables and bars do without
     from graphlearn.train.checkpoint import replacing
 
@@ -98,8 +101,10 @@ def listening(name: str, found: Gates) -> "Figure":
     order, bounds = _order(found)
     hops = found.weight.shape[1]
     figure, (left, right) = canvas(1, 2, size=(9.6, 4.8))
+    rows = _pooled(found.weight[order])
+    low, high = _range(rows)
     image = left.imshow(
-        _pooled(found.weight[order]), aspect="auto", cmap="viridis", vmin=0.0, vmax=1.0,
+        rows, aspect="auto", cmap="viridis", vmin=low, vmax=high,
         interpolation="nearest", extent=(-0.5, hops - 0.5, len(order), 0),
     )  # fmt: skip
     left.grid(False)
@@ -117,7 +122,6 @@ def listening(name: str, found: Gates) -> "Figure":
         mean = found.weight[order[first:last]].mean(0)
         right.plot(at, mean, color=color, lw=1.3, ls=dashes, label=_class(found, label))
     right.plot(at, found.weight.mean(0), color=INK, lw=2.6, label="all nodes")
-    right.set_ylim(0, 1)
     right.set_xlabel("hop")
     right.set_title(f"{found.name}: mean gate", loc="left")
     right.locator_params(axis="x", integer=True)
@@ -130,8 +134,10 @@ def listening(name: str, found: Gates) -> "Figure":
     return figure
 
 
-def _order(found: Gates) -> tuple[npt.NDArray[np.int64], list[tuple[int, int, int]]]:
+def _order(found: Gates) -> "tuple[npt.NDArray[np.int64], list[tuple[int, int, int]]]":
     """Nodes by class, and within it by mean distance; first and last row of each class."""
+    import numpy as np
+
     weight = found.weight.astype(np.float64)
     distance = (weight * np.arange(weight.shape[1])).sum(1) / np.maximum(weight.sum(1), 1e-12)
     order = np.lexsort((distance, found.label))
@@ -140,8 +146,18 @@ def _order(found: Gates) -> tuple[npt.NDArray[np.int64], list[tuple[int, int, in
     return order, [(int(a), int(b), int(c)) for a, b, c in zip(labels, first, ends, strict=True)]
 
 
-def _pooled(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _range(rows: "npt.NDArray[np.float32]") -> tuple[float, float]:
+    """What the colours span: gates often differ by little, all of them near one or near a half."""
+    import numpy as np
+
+    low, high = (float(value) for value in np.quantile(rows, (0.01, 0.99)))
+    return (low, high) if high - low > 0.01 else (max(low - 0.01, 0.0), min(high + 0.01, 1.0))
+
+
+def _pooled(rows: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
     """At most `_ROWS` rows, each the mean of consecutive ones."""
+    import numpy as np
+
     parts = np.array_split(rows, min(_ROWS, len(rows)))
     return np.stack([part.mean(0) for part in parts])
 

@@ -10,10 +10,20 @@ from torch import Tensor, nn
 
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout, dropout
-from graphlearn.ops.norm import layer_norm
+from graphlearn.ops.norm import batch_norm, layer_norm
+from graphlearn.ops.product import product
 from graphlearn.ops.spmm import propagate
 
-__all__ = ["Conv", "Encoder", "LayerNorm", "Linear", "drop_edge", "drop_features", "mlp"]
+__all__ = [
+    "BatchNorm",
+    "Conv",
+    "Encoder",
+    "LayerNorm",
+    "Linear",
+    "drop_edge",
+    "drop_features",
+    "mlp",
+]
 
 Conv = Literal[
     "puregcn", "puresum", "puremean", "puremax", "gcn", "sage", "gin", "max", "graphsage", "none"
@@ -60,7 +70,10 @@ def drop_features(x: Tensor | CSR, p: float) -> Tensor | CSR:
 
 
 class Linear(nn.Linear):
-    r"""Affine layer that takes sparse rows as well: :math:`Y = X W^\top + b`."""
+    r"""Affine layer that takes sparse rows as well: :math:`Y = X W^\top + b`.
+
+    On the CPU its bits do not depend on the number of threads.
+    """
 
     def forward(self, input: Tensor | CSR) -> Tensor:
         """Transform each row.
@@ -71,7 +84,10 @@ class Linear(nn.Linear):
         if isinstance(input, CSR):
             out = propagate(replace(input, weight=None), self.weight.t(), weight=input.weight)
             return out if self.bias is None else out + self.bias
-        return super().forward(input)
+        if input.dim() != 2:
+            return super().forward(input)
+        out = product(input, self.weight.t())
+        return out if self.bias is None else out + self.bias
 
 
 class LayerNorm(nn.LayerNorm):
@@ -84,6 +100,30 @@ class LayerNorm(nn.LayerNorm):
             input: Rows to normalise.
         """
         return layer_norm(input, self.weight, self.bias, self.eps)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation by `graphlearn.ops.norm.batch_norm`."""
+
+    def forward(self, input: Float[Tensor, "row chan"]) -> Float[Tensor, "row chan"]:
+        """Standardise each channel.
+
+        Args:
+            input: Rows to normalise.
+        """
+        assert self.running_mean is not None and self.running_var is not None
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=self.training,
+            momentum=0.1 if self.momentum is None else self.momentum,
+            eps=self.eps,
+        )
 
 
 def mlp(*layers: nn.Module | None) -> nn.Sequential:

@@ -11,7 +11,10 @@ import pytest
 from graphlearn.bench import Limit, benchmarks, run
 from graphlearn.cli import main
 
-NAMES = ("cache", "imports", "models", "nat", "overlap", "spmm", "stages", "trainer")
+NAMES = (
+    *("attacks", "cache", "dagnn", "imports", "models", "nat", "neighbors", "overlap", "spmm"),
+    *("stable", "stages", "trainer"),
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,7 +28,7 @@ def test_every_benchmark_is_tested():
     assert tuple(benchmarks()) == NAMES
 
 
-@pytest.mark.parametrize("name", ["cache", "models", "nat", "overlap", "stages"])
+@pytest.mark.parametrize("name", ["cache", "dagnn", "models", "nat", "overlap", "stable", "stages"])
 def test_absent_data_is_said(name, tmp_path):
     cases = benchmarks([name])[name](smoke=False, data=tmp_path)
     first = next(iter(cases))

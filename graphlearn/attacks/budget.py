@@ -14,7 +14,17 @@ from graphlearn.ops.adjacency import edges_once
 from graphlearn.ops.backend import check_range
 from graphlearn.ops.csr import CSR
 
-__all__ = ["AttackResult", "changes", "flipped", "graph_of", "labels_of", "may_go", "removable", "shuffled", "steady"]
+__all__ = [
+    "AttackResult",
+    "changes",
+    "flipped",
+    "graph_of",
+    "labels_of",
+    "may_go",
+    "removable",
+    "shuffled",
+    "steady",
+]
 
 
 class AttackResult(NamedTuple):
@@ -56,21 +66,25 @@ def graph_of(data: Data) -> CSR:
             f"an attack needs edges between different nodes, got {loops} self loops; "
             "see torch_geometric.utils.remove_self_loops"
         )
-    graph = CSR.from_edge_index(edge_index.long(), size)
-    if graph.num_entries < edge_index.shape[1]:
+    keys = row * size + col
+    if not bool((keys.diff() > 0).all()):
+        keys = keys.sort().values
+    twice = int((keys.diff() == 0).sum())
+    if twice:
         raise ValueError(
-            f"an attack needs each edge once in each direction, but "
-            f"{edge_index.shape[1] - graph.num_entries} are repeated; "
+            f"an attack needs each edge once in each direction, but {twice} are repeated; "
             "see torch_geometric.utils.coalesce"
         )
-    alone = int((torch.sort(col * size + row).values != graph.rows() * size + graph.col).sum())
+    bounds = torch.arange(size + 1, device=keys.device) * size
+    col = (keys % max(size, 1)).int()
+    graph = CSR(torch.searchsorted(keys, bounds), col, size, symmetric=True)
+    alone = int((graph.locate(torch.stack([col.long(), graph.rows()])) < 0).sum())
     if alone:
-        alone = int((~torch.isin(col * size + row, row * size + col)).sum())
         raise ValueError(
             f"an attack needs each edge in both directions, but {alone} lack their opposite; "
             "see torch_geometric.utils.to_undirected"
         )
-    return CSR(graph.ptr, graph.col, size, symmetric=True)
+    return graph
 
 
 def labels_of(data: Data, attack: str) -> Int[Tensor, " node"]:
@@ -92,7 +106,8 @@ def labels_of(data: Data, attack: str) -> Int[Tensor, " node"]:
         raise ValueError(
             f"{attack} needs data.y with {size} whole numbers, got {kind} of {tuple(y.shape)}"
         )
-    return y.long()
+    labels: Tensor = y.long()
+    return labels
 
 
 def changes(budget: float | int, edges: int) -> int:

@@ -108,8 +108,8 @@ def _draw(order: Tensor, sizes: Tensor, count: int, generator: torch.Generator) 
     total = len(order)
     others = (total - sizes).double()
     # A node is as likely as it has nodes of other classes; one of these follows, skipping its own.
-    kind = torch.multinomial((sizes * others).cpu() / max(total, 1), count, True, generator=generator)
-    kind = kind.to(order.device)
+    chance = (sizes * others).cpu()
+    kind = torch.multinomial(chance, count, True, generator=generator).to(order.device)
     start = sizes.cumsum(0) - sizes
     u = start[kind] + _below(sizes[kind], generator)
     v = _below(total - sizes[kind], generator)

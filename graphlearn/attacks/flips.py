@@ -79,9 +79,10 @@ class RandomAttack:
         pairs = shuffled(graph, torch.Generator().manual_seed(seed))
         pairs = removable(pairs, graph.degree(), count, isolate=self.isolate)
         if count > pairs.shape[1]:
+            rule = "" if self.isolate else ", leaving no node alone"
             raise ValueError(
                 f"{count} edges are to be removed, but only {pairs.shape[1]} of "
-                f"{graph.num_entries // 2} could go{'' if self.isolate else ', leaving no node alone'}"
+                f"{graph.num_entries // 2} could go{rule}"
             )
         return pairs
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from graphlearn.nn import Linear, drop_features
+from graphlearn.nn import BatchNorm, Linear, drop_features
 from graphlearn.ops.adjacency import gcn_norm
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
@@ -181,7 +181,7 @@ class DAGNN(nn.Module):
         widths = [in_channels, *[hidden] * (num_layers - 1), out_channels]
         self.layers = nn.ModuleList(Linear(widths[i], widths[i + 1]) for i in range(num_layers))
         self.norms = nn.ModuleList(
-            nn.BatchNorm1d(hidden) if batch_norm else nn.Identity() for _ in range(num_layers - 1)
+            BatchNorm(hidden) if batch_norm else nn.Identity() for _ in range(num_layers - 1)
         )
         self.drop = Dropout(dropout, relu=True)
         self.prop = DAProp(

@@ -101,10 +101,10 @@ class Purification(nn.Module):
         resample_views: bool = False,
     ) -> None:
         super().__init__()
-        _check("t1", t1, 0, 1)
-        _check("t2", t2, -1, 1)
-        _check("min_sim", min_sim, -1, 1)
-        _check("recover", recover, 0, 1)
+        _check("t1", t1, 0.0, 1.0)
+        _check("t2", t2, -1.0, 1.0)
+        _check("min_sim", min_sim, -1.0, 1.0)
+        _check("recover", recover, 0.0, 1.0)
         for name, value, least in (
             ("k", k, 0), ("views", views, 1), ("hidden", hidden, 1), ("beta", beta, 0),
             ("degree_threshold", degree_threshold, 0), ("view_extra_loop", view_extra_loop, 0),
@@ -267,7 +267,7 @@ def purify(
 
 def _check(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
-        raise ValueError(f"{name} must lie in [{low}, {high}], got {value}")
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {value}")
 
 
 def _check_plain(graph: CSR) -> None:

@@ -52,7 +52,8 @@ def add_nearest(
 
     The published code has `exclude_self=False`, so that a node that is a candidate finds itself
     first and gains at most `k - 1` neighbours, and `symmetrize=False`: the edge leads from the
-    node to what it has found, and only the node itself listens to it.
+    node to what it has found, and only the node itself listens to it. A node whose vector is zero
+    is like none, and gains none.
 
     Args:
         graph: Adjacency; entries that are switched off are gone from the result.
@@ -80,7 +81,7 @@ def add_nearest(
             without=graph if exclude_existing else None,
         )
         node = torch.arange(size, device=near.device).unsqueeze(1)
-        taken = (near >= 0) & (near != node)
+        taken = (near >= 0) & (near != node) & (h.detach() != 0).any(1, keepdim=True)
         taken &= score > (-math.inf if min_sim is None else min_sim)
         start, end = node.expand_as(near)[taken], near[taken]
         new = start * size + end

@@ -5,15 +5,19 @@ from graphlearn.ops.dropout import dropout
 from graphlearn.ops.hops import gated_hops, hop_gates
 from graphlearn.ops.overlap import contains, difference, overlap, overlap_count, overlap_sum
 from graphlearn.ops.pairs import pair_product
+from graphlearn.ops.similar import cosine, jaccard, nearest_rows
 from graphlearn.ops.spmm import propagate
 
 __all__ = [
     "CSR",
     "contains",
+    "cosine",
     "difference",
     "dropout",
     "gated_hops",
     "hop_gates",
+    "jaccard",
+    "nearest_rows",
     "overlap",
     "overlap_count",
     "overlap_sum",

@@ -1,4 +1,4 @@
-"""Layer normalisation whose gradients do not depend on the number of threads."""
+"""Normalisations whose bits do not depend on the number of threads."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from graphlearn.ops.backend import Context
 from graphlearn.settings import reference_ops
 
-__all__ = ["layer_norm"]
+__all__ = ["batch_norm", "layer_norm"]
 
 
 def layer_norm(
@@ -84,3 +84,59 @@ def _backward(ctx: Context, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | N
 
 
 _layer_norm.register_autograd(_backward, setup_context=_save)
+
+
+def batch_norm(
+    x: Float[Tensor, "row chan"],
+    mean: Float[Tensor, " chan"],
+    var: Float[Tensor, " chan"],
+    weight: Float[Tensor, " chan"],
+    bias: Float[Tensor, " chan"],
+    *,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Float[Tensor, "row chan"]:
+    r"""Each channel standardised over the rows, with the same bits for any number of threads.
+
+    .. math:: y = (x - \mu) / \sqrt{\sigma^2 + \epsilon} \cdot w + b
+
+    Args:
+        x: Rows to normalise.
+        mean: Running mean; updated in training, used outside it.
+        var: Running variance, likewise.
+        weight: Scale :math:`w`.
+        bias: Shift :math:`b`.
+        training: Whether mean and variance are those of `x`.
+        momentum: Share of the new value in the running ones.
+        eps: Added to the variance.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.nn.functional.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
+    values = (x, weight, bias, mean, var, training, momentum, eps)
+    out: Tensor = _BatchNorm.apply(*values)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _BatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Context, *values: Any) -> Tensor:  # noqa: ANN401
+        from graphlearn.ops.cpu.jit import exact
+
+        x, weight, bias, mean, var, ctx.training, momentum, ctx.eps = values
+        with exact():
+            out, center, scale = torch.native_batch_norm(
+                x, weight, bias, mean, var, ctx.training, momentum, ctx.eps
+            )
+        ctx.save_for_backward(x, weight, mean.clone(), var.clone(), center, scale)
+        return out
+
+    @staticmethod
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from graphlearn.ops.cpu.jit import exact
+
+        with exact():
+            grads = torch.ops.aten.native_batch_norm_backward(
+                grad, *ctx.saved_tensors, ctx.training, ctx.eps, [True, True, True]
+            )
+        return (*grads, None, None, None, None, None)

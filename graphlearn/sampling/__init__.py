@@ -9,10 +9,13 @@ from graphlearn.sampling.events import (
     random_destinations,
 )
 from graphlearn.sampling.negatives import corrupt, uniform
+from graphlearn.sampling.neighbors import NeighborSampler, Sampled
 
 __all__ = [
+    "NeighborSampler",
     "OneVsMany",
     "PastPairs",
+    "Sampled",
     "all_pairs",
     "corrupt",
     "destinations",

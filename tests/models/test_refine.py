@@ -129,6 +129,12 @@ def test_entries_switched_off_may_be_found_again():
     assert int(again.degree().sum()) == again.num_entries
 
 
+def test_a_vector_of_zeros_is_like_none():
+    h = H.clone()
+    h[4] = 0
+    assert dense(add_nearest(TOY, h, 2))[4].sum() == 0
+
+
 def test_entries_leave_loops_and_what_is_off():
     graph = CSR.from_edge_index(torch.tensor([[0, 0, 1], [0, 1, 0]]), 2)
     assert entries(graph).tolist() == [[0, 1], [1, 0]]
@@ -140,4 +146,3 @@ def test_rows_of_every_form():
     for form in (x, x.to_sparse(), rows_of(x)):
         assert torch.equal(dense(rows_of(form)), x)
     assert dense(rows_of(torch.tensor([2, 0]))).tolist() == [[0, 0, 1], [1, 0, 0]]
-

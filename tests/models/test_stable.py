@@ -145,9 +145,9 @@ def test_settings_in_print():
     parity = {"exclude_self": False, "symmetrize": False, "view_extra_loop": 1.0}
     assert found == expected | parity
     assert preset("polblogs", 0.05)["beta"] == 1
-    assert preset("citeseer", 0)["t1"] == 0
+    assert preset("citeseer", 0.0)["t1"] == 0
     for name in ("cora", "citeseer", "polblogs"):
-        for rate in (0, 0.05, 0.1, 0.15, 0.2):
+        for rate in (0.0, 0.05, 0.1, 0.15, 0.2):
             STABLE(4, 2, hidden=4, **preset(name, rate))
 
 
@@ -158,5 +158,5 @@ def test_messages():
         preset("cora", 0.25)
     with pytest.raises(ValueError, match=r"alpha must lie in \[-100, 100\], got inf"):
         some_model(alpha=float("inf"))
-    with pytest.raises(ValueError, match="self_loop_weight must be at least 0 and fin.*, got -1"):
+    with pytest.raises(ValueError, match=r"self_loop_weight must be at least 0 and fin.*, got -1"):
         some_model(self_loop_weight=-1.0)

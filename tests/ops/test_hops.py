@@ -63,8 +63,8 @@ def test_equals_the_dense_formula_with_gradients(case, kernels):
 
 @KERNELS
 @pytest.mark.parametrize("checkpoint", [False, True])
-@pytest.mark.parametrize("hops", [0, 1, 5])
-@pytest.mark.parametrize("name", ["dense", "isolated", "empty", "no nodes"])
+@pytest.mark.parametrize("hops", [0, 1, 4])
+@pytest.mark.parametrize("name", ["duplicate", "isolated", "no nodes"])
 def test_gradcheck(name, hops, checkpoint, kernels):
     graph = double(gcn_norm(CASES[name][0]))
     z, (score, bias) = vectors(graph.num_rows, 2, torch.float64), gate_of(2)

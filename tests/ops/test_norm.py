@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from graphlearn.ops.norm import layer_norm
+from graphlearn.ops.norm import batch_norm, layer_norm
 
 
 def parts(rows, chan, dtype=torch.float32, seed=0):
@@ -64,3 +64,43 @@ def test_same_bits_for_any_number_of_threads():
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def batch_case(rows: int, chan: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *size: torch.randn(*size, generator=generator, dtype=dtype)  # noqa: E731
+    return [draw(rows, chan), draw(chan), draw(chan).exp(), draw(chan), draw(chan)]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_equals_that_of_torch(training):
+    mine, theirs = (batch_case(9, 4), batch_case(9, 4))
+    for case in (mine, theirs):
+        for place in (0, 3, 4):
+            case[place].requires_grad_()
+    out = batch_norm(*mine, training=training, momentum=0.3)
+    expected = torch.nn.functional.batch_norm(*theirs, training, 0.3)
+    back = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
+    out.backward(back)
+    expected.backward(back)
+    torch.testing.assert_close(out, expected)
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_batch_norm_does_not_depend_on_threads():
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3, 4):
+            torch.set_num_threads(threads)
+            case = batch_case(40_000, 16, torch.float32)
+            for place in (0, 3, 4):
+                case[place].requires_grad_()
+            out = batch_norm(*case, training=True)
+            out.backward(out.detach().sin())
+            found.append([out, *case, *(case[place].grad for place in (0, 3, 4))])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))

@@ -1,4 +1,4 @@
-"""The command line: list, train, eval, predict, report, bench.
+"""The command line: list, train, eval, predict, attack, report, bench.
 
 Only this file prints. Listing and help read TOML; what computes is imported when it is needed.
 """
@@ -17,6 +17,7 @@ import graphlearn as gl
 from graphlearn.extras import nearest
 from graphlearn.groups import collect
 from graphlearn.options import (
+    Attack,
     Bench,
     Eval,
     List,
@@ -142,8 +143,32 @@ def _train(words: Sequence[str]) -> int:
     return 0
 
 
+def _attack(words: Sequence[str]) -> int:
+    options = parse(Attack, words, "attack")
+    more = {"labels": options.labels, "features": options.features}
+    found = gl.poison.poison(
+        options.dataset, options.kind, options.rates, options.out, seed=options.seed,
+        options={key: value for key, value in more.items() if value},
+    )  # fmt: skip
+    rows = [[f"{one.rate:g}", str(one.added), str(one.removed)] for one in found]
+    print(table(["rate", "added", "removed"], rows))
+    print(f"\ngraphlearn train stable --dataset {options.out} --rate {options.rates[-1]:g}")
+    return 0
+
+
 def _eval(words: Sequence[str]) -> int:
     options = parse(Eval, words, "eval")
+    if options.adaptive:
+        clean, attacked, what = gl.poison.against(
+            options.run, options.adaptive, seed=options.seed, device=options.device
+        )
+        print(
+            table(
+                ["test accuracy", ""], [["clean", percent(clean)], ["attacked", percent(attacked)]]
+            )
+        )
+        print(f"{what.added} edges added, {what.removed} removed, by the gradients of this model")
+        return 0
     task, _ = gl.runs.restore(options.run)
     found = gl.Trainer(device=options.device).evaluate(task, options.split)
     print(table(["metric", options.split], [[key, percent(found[key])] for key in found]))
@@ -226,6 +251,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
     "eval": _eval,
+    "attack": _attack,
     "predict": _predict,
     "report": _report,
     "bench": _bench,
@@ -233,7 +259,10 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
 
 
 def _help() -> str:
-    kinds = (("list", List), ("train", Train), ("eval", Eval), ("predict", Predict))
+    kinds = (
+        *(("list", List), ("train", Train), ("eval", Eval), ("predict", Predict)),
+        ("attack", Attack),
+    )
     rows = [[f"  {name}", (kind.__doc__ or "").partition("\n")[0]] for name, kind in kinds]
     rows += [
         [f"  {name}", (kind.__doc__ or "").partition("\n")[0]]

@@ -14,6 +14,7 @@ from graphlearn.knobs import knobs
 from graphlearn.recipe import Recipe, settings
 
 __all__ = [
+    "Attack",
     "Bench",
     "Eval",
     "List",
@@ -77,17 +78,46 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Attack:
+    """Change edges of a graph of nodes, and write it as a folder that `train --dataset` reads.
+
+    Args:
+        kind: random adds edges; dice removes them within classes and adds them across; meta goes by
+            the gradient through training (MetaAttack); prbcd by that of a model (large graphs).
+        dataset: A data set of nodes (`graphlearn list --datasets`), or the path of your own.
+        labels: Labels of the nodes of an own table.
+        features: Features of the nodes of an own table.
+        rates: Shares of the edges to change.
+        seed: Seed of the attack.
+        out: The new folder.
+    """
+
+    kind: tyro.conf.Positional[Literal["random", "dice", "meta", "prbcd"]]
+    dataset: str = "stdlib"
+    labels: Path | None = None
+    features: Path | None = None
+    rates: tuple[float, ...] = (0.05, 0.1, 0.2)
+    seed: int = 0
+    out: Path = Path("attacked")
+
+
+@dataclass(frozen=True)
 class Eval:
     """Metrics of the best weights of a run.
 
     Args:
         run: Folder of one run, such as runs/ncn/Cora/0.
         split: Which split.
+        adaptive: Share of the edges that an attack on this very model may flip (PRBCD, node
+            classifiers only): shows the accuracy of the test before and after it.
+        seed: Seed of that attack.
         device: auto, cpu, cuda, cuda:N or mps.
     """
 
     run: tyro.conf.Positional[Path]
     split: Literal["valid", "test"] = "test"
+    adaptive: float = 0.0
+    seed: int = 0
     device: str = "auto"
 
 

@@ -72,6 +72,7 @@ def main() -> int:
     spec = importlib.util.spec_from_file_location("published_dagnn", path)
     assert spec and spec.loader
     published = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = published
     spec.loader.exec_module(published)
     recipe = gl.find("dagnn", options.dataset)
     found = []

@@ -1,13 +1,13 @@
 """Projected randomised block coordinate descent: gradients for a block of random pairs."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from torch_geometric.contrib.nn import PRBCDAttack
 from torch_geometric.data import Data
 
 from graphlearn.attacks.budget import (
@@ -21,6 +21,10 @@ from graphlearn.attacks.budget import (
 from graphlearn.attacks.surrogate import Surrogate, problem_of, pseudo_labels, trained
 from graphlearn.ops.csr import CSR
 from graphlearn.sampling.batches import fold
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # PyG says that its contributions may change
+    from torch_geometric.contrib.nn import PRBCDAttack
 
 __all__ = ["PRBCD"]
 

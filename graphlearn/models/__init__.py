@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from graphlearn.models.nat import NAT as NAT
     from graphlearn.models.ncn import NCN as NCN
     from graphlearn.models.ncnc import NCNC as NCNC
-    from graphlearn.models.purify import Purification as Purification
-    from graphlearn.models.purify import purify as purify
+    from graphlearn.models.purification import Purification as Purification
+    from graphlearn.models.purification import purify as purify
     from graphlearn.models.stable import STABLE as STABLE
     from graphlearn.models.stable import preset as preset
     from graphlearn.models.tgn import TGN as TGN
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DAGNN",
     "GAE",
+    "GCN",
+    "GCNSVD",
     "NAT",
     "NCN",
     "NCNC",
@@ -32,6 +34,7 @@ __all__ = [
     "TGN",
     "DAProp",
     "EdgeBank",
+    "GCNJaccard",
     "Heuristic",
     "Purification",
     "preset",
@@ -44,18 +47,18 @@ __getattr__, __dir__ = lazy(
         "DAGNN": "graphlearn.models.dagnn:DAGNN",
         "DAProp": "graphlearn.models.dagnn:DAProp",
         "EdgeBank": "graphlearn.models.edgebank:EdgeBank",
+        "GAE": "graphlearn.models.baselines:GAE",
         "GCN": "graphlearn.models.gcn:GCN",
         "GCNJaccard": "graphlearn.models.gcn:GCNJaccard",
         "GCNSVD": "graphlearn.models.gcn:GCNSVD",
-        "GAE": "graphlearn.models.baselines:GAE",
         "Heuristic": "graphlearn.models.baselines:Heuristic",
         "NAT": "graphlearn.models.nat:NAT",
         "NCN": "graphlearn.models.ncn:NCN",
         "NCNC": "graphlearn.models.ncnc:NCNC",
-        "Purification": "graphlearn.models.purify:Purification",
+        "Purification": "graphlearn.models.purification:Purification",
         "STABLE": "graphlearn.models.stable:STABLE",
         "TGN": "graphlearn.models.tgn:TGN",
         "preset": "graphlearn.models.stable:preset",
-        "purify": "graphlearn.models.purify:purify",
+        "purify": "graphlearn.models.purification:purify",
     },
 )

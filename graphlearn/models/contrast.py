@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphlearn.nn import Linear
 from graphlearn.ops.adjacency import gcn_norm
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.spmm import propagate
@@ -99,12 +98,12 @@ class Contrast(nn.Module):
     ) -> None:
         super().__init__()
         self.view_loss = view_loss
-        self.lin = Linear(in_channels, hidden, bias=False)
+        self.weight = nn.Parameter(torch.empty(in_channels, hidden))
         self.bias = nn.Parameter(torch.zeros(hidden))
         self.slope = nn.Parameter(torch.full((1,), 0.25))
         self.match = nn.Parameter(torch.empty(hidden, hidden))
         self.offset = nn.Parameter(torch.zeros(1))
-        nn.init.xavier_uniform_(self.lin.weight)
+        nn.init.xavier_uniform_(self.weight)
         # Xavier's bound for the tensor (1, hidden, hidden) of the published bilinear layer, 16
         # times narrower than for a matrix: the first loss is then log 2.
         bound = (6 / (hidden * hidden + hidden)) ** 0.5
@@ -145,9 +144,8 @@ class Contrast(nn.Module):
 
     def _map(self, x: Tensor | CSR) -> Tensor:
         if isinstance(x, CSR):
-            out: Tensor = self.lin(x)
-            return out
-        return product(x, self.lin.weight.t())
+            return propagate(replace(x, weight=None), self.weight, weight=x.weight)
+        return product(x, self.weight)
 
     def _activate(self, y: Tensor) -> Tensor:
         # One slope as a vector: its gradient is then summed by channel, whatever the threads.

@@ -234,4 +234,5 @@ def _singular_vectors(graph: CSR, rank: int) -> tuple[Tensor, Tensor]:
     else:
         start = np.random.default_rng(0).standard_normal(min(shape))
         u, _, v = svds(matrix, k=rank, v0=start)
-    return torch.from_numpy(u).float().contiguous(), torch.from_numpy(v.T).float().contiguous()
+    left, right = np.ascontiguousarray(u), np.ascontiguousarray(v.T)
+    return torch.from_numpy(left).float(), torch.from_numpy(right).float()

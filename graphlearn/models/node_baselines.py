@@ -113,15 +113,18 @@ class NodeBaseline(nn.Module):
         """
         if self.sgc is not None:
             assert graph.x is not None
-            return self.sgc.lin(graph.x)
+            simple: Tensor = self.sgc.lin(graph.x)
+            return simple
         x = _dense(x) if self.kind == "gat" else x
         p = self.dropout if self.training else 0.0
         first, second = self.layers
         edges = graph[:2] if self.kind == "gcn" else graph[:1] if self.kind == "gat" else ()
         h = first(drop_features(x, p), *edges)
         h = torch.nn.functional.elu(h) if self.kind == "gat" else h.relu()
-        out = second(drop_features(h, p), *edges)
-        return out if self.appnp is None else self.appnp(out, *graph[:2])
+        out: Tensor = second(drop_features(h, p), *edges)
+        if self.appnp is not None:
+            out = self.appnp(out, *graph[:2])
+        return out
 
 
 def _conv(in_channels: int, out_channels: int) -> GCNConv:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from graphlearn.models.contrast import product
-from graphlearn.models.purify import Purification, Stats
+from graphlearn.models.purification import Purification, Stats
 from graphlearn.ops.adjacency import power_norm
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
@@ -92,7 +92,7 @@ class PowerGCN(nn.Module):
 class STABLE(Purification):
     r"""A classifier on representations and a graph that were both refined without labels.
 
-    After the purification (`graphlearn.models.purify.Purification`) with representations
+    After the purification (`graphlearn.models.purification.Purification`) with representations
     :math:`H` and graph :math:`A_r`, propagation trusts nodes by a power of their degree :math:`d`:
 
     .. math:: P_{ij} \propto d_j^\alpha (A_r + w I)_{ij}, \qquad
@@ -102,8 +102,8 @@ class STABLE(Purification):
 
     Reference: Kuan Li, Yang Liu, Xiang Ao, Jianfeng Chi, Jinghua Feng, Hao Yang, Qing He, "Reliable
     Representations Make A Stronger Defender: Unsupervised Structure Refinement for Robust GNN",
-    KDD 2022. Differs from the published code: see `graphlearn.models.purify.Purification`. The
-    settings in print depend on the attack rate, which a defender does not know: `preset` gives
+    KDD 2022. Differs from the published code as `graphlearn.models.purification.Purification` says.
+    The settings in print depend on the attack rate, which a defender does not know: `preset` gives
     them, the defaults here need no rate.
 
     Args:

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.locate import expand_rows
-from graphlearn.ops.overlap import overlap_count
 
 __all__ = ["cosine", "jaccard", "nearest_rows"]
 
@@ -37,9 +36,11 @@ def jaccard(x: CSR, pairs: Int[Tensor, "2 pair"]) -> Float[Tensor, " pair"]:
     """
     x = _support(x)
     size = x.degree()
-    common = overlap_count(x, pairs)
-    union = size[pairs[0]] + size[pairs[1]] - common
-    return common.double() / union.clamp(min=1)
+    src, dst = pairs.long()
+    common = torch.ops.graphlearn.overlap_count(x.ptr, x.col, x.keep, src, dst, x.num_cols)
+    union = size[src] + size[dst] - common
+    out: Tensor = common.double() / union.clamp(min=1)
+    return out
 
 
 @torch.no_grad()

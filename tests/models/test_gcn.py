@@ -51,7 +51,7 @@ def test_weights_start_as_in_pyg():
     torch.manual_seed(0)
     model = GCN(400, 3, hidden=200)
     bound = (6 / 600) ** 0.5
-    weight = model.first.lin.weight
+    weight = model.first.lin.weight.detach()
     assert float(weight.abs().max()) <= bound and float(weight.std()) == pytest.approx(
         bound / 3**0.5, rel=0.02
     )
@@ -159,7 +159,7 @@ def test_gradient_of_svd_is_that_of_the_projection():
     torch.testing.assert_close(grad, expected)
 
 
-def test_settings_must_make_sense():
+def test_settings_must_make_sense(unchecked):
     with pytest.raises(ValueError, match="hidden must be at least 1, got 0"):
         GCN(7, 3, hidden=0)
     with pytest.raises(ValueError, match="similarity must be jaccard or cosine, got 'dot'"):

@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
 
 import graphlearn as gl
-from graphlearn.models.purify import Purification, purify
+from graphlearn.models.purification import Purification, purify
 from graphlearn.models.refine import rows_of
 from graphlearn.ops import CSR
 
@@ -38,7 +38,7 @@ def small(channels: int = 40, **settings) -> Purification:
 
 def test_edges_between_classes_go():
     data = attacked()
-    out = purify(data, small(t2=0.8, k=0), epochs=60)
+    out = purify(data, small(t2=0.9, k=0), epochs=60)
     assert out.stats.removed > 0 == out.stats.added
     assert out.stats.homophily_after > out.stats.homophily_before + 0.1
 
@@ -70,7 +70,7 @@ def test_it_is_a_transform_and_the_seed_decides():
 def test_homophily_of_the_benchmark_rises(rate, data_root):
     data = gl.load("robust_cora", root=data_root, rate=rate).data
     torch.manual_seed(0)
-    out = purify(data, Purification(1433, hidden=64, t2=0.2, k=0), epochs=40)
+    out = purify(data, Purification(1433, hidden=128, t2=0.2, k=0), epochs=60)
     assert out.stats.homophily_after > out.stats.homophily_before + 0.01
 
 
@@ -100,7 +100,7 @@ def test_dense_and_sparse_features_give_the_same():
 MEMORY = """
 import resource, torch
 from torch_geometric.data import Data
-from graphlearn.models.purify import Purification, purify
+from graphlearn.models.purification import Purification, purify
 from graphlearn.ops import CSR
 
 torch.set_num_threads(1)
@@ -121,6 +121,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
 
+@pytest.mark.slow
 def test_nothing_as_large_as_all_pairs_is_made():
     """All pairs of 20,000 nodes would take 1600 MiB in floats and 400 in bits."""
     done = subprocess.run(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -17,6 +17,7 @@ from graphlearn.ops.csr import CSR
 __all__ = ["Adaptive", "Attackable", "adaptive"]
 
 
+@runtime_checkable
 class Attackable(Protocol):
     """A model of nodes in two parts, as `graphlearn.tasks.node.NodeModel`."""
 

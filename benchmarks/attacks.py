@@ -47,7 +47,7 @@ def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Case | s
     except (FileNotFoundError, ImportError, OSError, ValueError) as error:
         yield f"robust_cora is left out: {error}"
         return
-    yield from _meta_cases("robust_cora, clean", found, Inner())
+    yield from _meta_cases("robust_cora, clean", found, Inner(steps=20))
 
 
 def _drawn(nodes: int, edges: int, *, features: int = 0) -> Data:
@@ -127,7 +127,7 @@ def _meta_cases(name: str, data: Data, inner: Inner) -> Iterator[Case]:
             f"{name}, {inner.steps} inner steps",
             {"graphlearn": ours, "dense autograd": dense},
             tolerance=1e-3,
-            rounds=3,
+            rounds=2,
             seconds=60.0,
             note=f"scores of the {BEST} best pairs agree",
         )

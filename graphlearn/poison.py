@@ -73,7 +73,9 @@ def _made(kind: Kind) -> Attacker:
     """An attack with its defaults; at random means edges that are added."""
     if kind == "random":
         return attacks.RandomAttack(mode="add")
-    return {"dice": attacks.DICEAttack, "meta": attacks.MetaAttack, "prbcd": attacks.PRBCD}[kind]()
+    kinds = {"dice": attacks.DICEAttack, "meta": attacks.MetaAttack, "prbcd": attacks.PRBCD}
+    made: Attacker = kinds[kind]()
+    return made
 
 
 def against(

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphlearn.ops.adjacency import edges_once
 from graphlearn.ops.backend import check_range
 from graphlearn.ops.csr import CSR
 
@@ -219,7 +218,8 @@ def shuffled(graph: CSR, generator: torch.Generator) -> Int[Tensor, "2 pair"]:
         graph: Symmetric.
         generator: Decides the order, alone.
     """
-    pairs = edges_once(graph)
+    pairs = torch.stack([graph.rows(), graph.col.long()])
+    pairs = pairs[:, pairs[0] < pairs[1]]
     return pairs[:, torch.randperm(pairs.shape[1], generator=generator).to(pairs.device)]
 
 

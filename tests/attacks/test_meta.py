@@ -200,7 +200,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_it_harms_a_graph_convolution_on_cora(data_root):
     from graphlearn.data import load
     from graphlearn.models.gcn import GCN
-    from graphlearn.tasks.node import NodeClassification
+    from graphlearn.tasks.robust import RobustClassification
     from graphlearn.train import Trainer
 
     dataset = load("robust_cora", root=data_root)
@@ -210,7 +210,7 @@ def test_it_harms_a_graph_convolution_on_cora(data_root):
 
     def accuracy():
         torch.manual_seed(0)
-        task = NodeClassification(GCN(1433, 7), dataset)
+        task = RobustClassification(GCN(1433, 7), dataset)
         return Trainer(device="cpu", progress=False).fit(task).test["accuracy"]
 
     clean = accuracy()

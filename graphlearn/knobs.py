@@ -148,7 +148,7 @@ def fitted(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
         return float(value)
     elif hint is Any or (hint in (None, NoneType) and value is None) or type(value) is hint:
         return value
-    elif hint is Path and isinstance(value, str):
+    elif hint is Path and isinstance(value, str | Path):
         return Path(value)
     wanted = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
     raise ValueError(f"{where} must be {wanted}, got {value!r}")

@@ -8,6 +8,7 @@ import toy
 import graphlearn as gl
 from graphlearn import cli
 from graphlearn.cli import main
+from graphlearn.data.robust import save_robust
 from graphlearn.train.tracking import Result
 
 RECIPE = """
@@ -220,3 +221,47 @@ def test_a_stream_of_ones_own_from_training_to_who_is_met_next(folder, capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["rank", "source", "target", "score", "probability"]
     assert lines[1][:3] == ["1", "ada", "times"] and len(lines) == 4
+
+
+def test_defences_against_attack_rates_from_training_to_the_picture(folder, capsys):
+    """A folder of attacked graphs, two defences at two rates, and the curve of both."""
+    dataset = toy.node_dataset(unlabelled=4)
+    edges = {0.2: gl.attacks.RandomAttack().attack(dataset.data, 0.2).edge_index}
+    save_robust(folder / "hard", dataset, edges)
+    small = "--hidden 8 --pretraining-epochs 3 --runs 2 --epochs 4 --no-progress".split()
+    for rate in ("0", "0.2"):
+        words = ["train", "stable", "--dataset", "hard", "--rate", rate, *small]
+        assert main(words) == 0
+        assert "accuracy/std" in capsys.readouterr().out
+        words = ["train", "robust-gcn", "--dataset", "hard", "--rate", rate, "--epochs", "20"]
+        assert main(words) == 0
+    assert (folder / "runs/stable/hard-meta-0.2/0/result.json").is_file()
+    assert main(["report", "runs", "--out", "seen"]) == 0
+    shown = capsys.readouterr().out
+    assert "rates-hard-meta.png" in shown
+    assert (folder / "seen/rates-hard-meta.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["eval", "runs/robust-gcn/hard-meta-0.2/0", "--adaptive", "0.1"]) == 0
+    assert "by the gradients of this model" in capsys.readouterr().out
+    assert main(["train", "stable", "--dataset", "hard", "--rate", "0.3", *small]) == 1
+    error = capsys.readouterr().err
+    assert "no such file: hard/meta/adj_0.3.npz; there are the rates 0, 0.2" in error
+
+
+def test_own_labels_from_a_table_to_the_class_of_a_name(folder, capsys):
+    names = [f"n{k}" for k in range(24)]
+    pairs = [(a, b) for a in range(24) for b in range(a) if a % 2 == b % 2 and (a + b) % 3]
+    (folder / "net.csv").write_text("\n".join(f"n{a},n{b}" for a, b in pairs))
+    labels = [f"{name},{'even' if k % 2 == 0 else 'odd'}" for k, name in enumerate(names)]
+    (folder / "labels.csv").write_text("\n".join(["node,label", *labels]))
+    words = (
+        "train dagnn --dataset net.csv --labels labels.csv --epochs 60 --no-progress --valid 0.2"
+    )
+    assert main([*words.split(), "--test", "0.4"]) == 0
+    assert "dagnn on net.csv: test accuracy" in capsys.readouterr().out
+    assert main("predict runs/dagnn/net/0 --node n4 n7 --output out.csv".split()) == 0
+    assert capsys.readouterr().out == "2 nodes -> out.csv\n"
+    head, *rows = (folder / "out.csv").read_text().splitlines()
+    assert head == "rank,node,class,probability,label"
+    assert [row.split(",")[1:3] for row in rows] == [["n4", "even"], ["n7", "odd"]]
+    assert main("train dagnn --dataset net.csv --no-progress --out b".split()) == 1
+    assert "labels" in capsys.readouterr().err

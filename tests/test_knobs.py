@@ -101,6 +101,7 @@ def test_locate_says_what_is_wrong(path, message):
         ([1, "a"], tuple[int, str], (1, "a")),
         (None, int | None, None),
         ("x/y", Path | None, Path("x/y")),
+        (Path("x/y"), Path | None, Path("x/y")),
         ({"a": 1}, Mapping[str, float], {"a": 1.0}),
         ("z", Any, "z"),
     ],

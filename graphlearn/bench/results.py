@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import date
@@ -53,6 +54,7 @@ def _cases(name: str, known: Sequence[str], folder: Path) -> Cases:
     spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", folder / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # what PyG's layers look their annotations up in
     spec.loader.exec_module(module)
     cases: Cases = module.cases
     return cases

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from graphlearn.models.nat import NAT as NAT
     from graphlearn.models.ncn import NCN as NCN
     from graphlearn.models.ncnc import NCNC as NCNC
+    from graphlearn.models.node_baselines import NodeBaseline as NodeBaseline
     from graphlearn.models.purification import Purification as Purification
     from graphlearn.models.purification import purify as purify
     from graphlearn.models.stable import STABLE as STABLE
@@ -36,6 +37,7 @@ __all__ = [
     "EdgeBank",
     "GCNJaccard",
     "Heuristic",
+    "NodeBaseline",
     "Purification",
     "preset",
     "purify",
@@ -55,6 +57,7 @@ __getattr__, __dir__ = lazy(
         "NAT": "graphlearn.models.nat:NAT",
         "NCN": "graphlearn.models.ncn:NCN",
         "NCNC": "graphlearn.models.ncnc:NCNC",
+        "NodeBaseline": "graphlearn.models.node_baselines:NodeBaseline",
         "Purification": "graphlearn.models.purification:Purification",
         "STABLE": "graphlearn.models.stable:STABLE",
         "TGN": "graphlearn.models.tgn:TGN",

@@ -7,16 +7,24 @@ from graphlearn.extras import lazy
 if TYPE_CHECKING:
     from graphlearn.tasks.events import EventPrediction as EventPrediction
     from graphlearn.tasks.link import LinkPrediction as LinkPrediction
+    from graphlearn.tasks.node import NodeClassification as NodeClassification
     from graphlearn.tasks.robust import RobustClassification as RobustClassification
     from graphlearn.tasks.robust import tune as tune
 
-__all__ = ["EventPrediction", "LinkPrediction", "RobustClassification", "tune"]
+__all__ = [
+    "EventPrediction",
+    "LinkPrediction",
+    "NodeClassification",
+    "RobustClassification",
+    "tune",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "EventPrediction": "graphlearn.tasks.events:EventPrediction",
         "LinkPrediction": "graphlearn.tasks.link:LinkPrediction",
+        "NodeClassification": "graphlearn.tasks.node:NodeClassification",
         "RobustClassification": "graphlearn.tasks.robust:RobustClassification",
         "tune": "graphlearn.tasks.robust:tune",
     },

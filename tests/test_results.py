@@ -80,3 +80,22 @@ def test_no_skill_on_a_stream_without_a_pattern(data_root):
     task = EventPrediction(model, dataset, eval_batch_size=100, schedule=gl.Schedule(epochs=1))
     result = gl.Trainer(progress=False).fit(task)
     assert result.test["auc"] == pytest.approx(0.5, abs=0.05)
+
+
+NODES = {  # recipe, data set, options: mean test accuracy over seeds, and what it must reach
+    ("dagnn", "cora", "--seeds 2"): (0.834, 0.86),
+    ("stable-published", "robust_cora", "--rate 0.2 --runs 2"): (0.75, 0.82),
+    ("robust-gcn", "robust_cora", "--rate 0.2 --runs 2"): (0.52, 0.60),
+}
+
+
+@pytest.mark.parametrize(("name", "dataset", "options"), NODES)
+def test_classes_of_nodes(name, dataset, options, data_root, tmp_path):
+    """STABLE holds where a plain graph convolution has lost a third of its accuracy."""
+    words = f"train {name} --dataset {dataset} {options} --out {tmp_path} --no-progress"
+    command = [sys.executable, "-m", "graphlearn", *words.split()]
+    subprocess.run(command, check=True, env={**os.environ, "GRAPHLEARN_DATA": str(data_root)})
+    (summary,) = (tmp_path / name).glob("*/summary.json")
+    mean = json.loads(summary.read_text())["test"]["accuracy"]["mean"]
+    low, high = NODES[name, dataset, options]
+    assert low <= mean <= high

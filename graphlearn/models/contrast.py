@@ -11,11 +11,12 @@ from torch.nn import functional as F
 
 from graphlearn.ops.adjacency import gcn_norm
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.product import product
 from graphlearn.ops.spmm import propagate
 from graphlearn.ops.total import total
 from graphlearn.train.task import Schedule, Split, Task
 
-__all__ = ["Contrast", "ContrastTask", "Views", "draw_views", "product"]
+__all__ = ["Contrast", "ContrastTask", "Views", "draw_views"]
 
 PRETRAINING = Schedule(epochs=10_000, lr=1e-3, patience=20)
 
@@ -241,37 +242,3 @@ class ContrastTask(Task):
         parts = torch.split(cast(Tensor, self.before), [value.numel() for value in values])
         for value, part in zip(values, parts, strict=True):
             value.copy_(part.view_as(value))
-
-
-def product(left: Float[Tensor, "row mid"], right: Float[Tensor, "mid chan"]) -> Tensor:
-    """Matrix product whose bits, and those of its gradients, do not depend on threads.
-
-    Args:
-        left: First factor.
-        right: Second factor.
-    """
-    if left.device.type != "cpu":
-        return left @ right
-    out: Tensor = _Product.apply(left, right)  # type: ignore[no-untyped-call]
-    return out
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:  # noqa: ANN401
-        from graphlearn.ops.cpu.jit import exact
-
-        ctx.save_for_backward(left, right)
-        with exact():
-            return left @ right
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # noqa: ANN401
-        from graphlearn.ops.cpu.jit import exact
-
-        left, right = ctx.saved_tensors
-        with exact():
-            return (
-                grad @ right.T if ctx.needs_input_grad[0] else None,
-                left.T @ grad if ctx.needs_input_grad[1] else None,
-            )

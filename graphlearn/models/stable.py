@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from graphlearn.models.contrast import product
 from graphlearn.models.purification import Purification, Stats
 from graphlearn.ops.adjacency import power_norm
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
+from graphlearn.ops.product import product
 from graphlearn.ops.spmm import propagate
 
 __all__ = ["STABLE", "PowerGCN", "Prepared", "preset"]

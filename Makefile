@@ -13,13 +13,17 @@ $(VENV)/ready: pyproject.toml scripts/constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint scripts/constraints.txt --editable '.[dev,docs]'
 	touch $@
 
-demo: $(VENV)/ready  ## Train on the embedded graph, compare, draw, and list missing references
+demo: $(VENV)/ready  ## Links, classes and an attack on the embedded graph; compare, draw, predict
 	rm -rf $(DEMO)
 	$(BIN)/graphlearn train ncnc --dataset stdlib --out $(DEMO)
 	$(BIN)/graphlearn train gcn --dataset stdlib --out $(DEMO)
 	for name in cn aa ra; do $(BIN)/graphlearn train $$name --dataset stdlib --out $(DEMO) || exit 1; done
+	$(BIN)/graphlearn train dagnn --dataset stdlib --out $(DEMO)
+	$(BIN)/graphlearn attack dice --dataset stdlib --rates 0.2 --out $(DEMO)/attacked
+	for rate in 0 0.2; do $(BIN)/graphlearn train robust-gcn --dataset $(DEMO)/attacked --rate $$rate --out $(DEMO) || exit 1; done
 	$(BIN)/graphlearn report $(DEMO) --out $(DEMO)/report
 	$(BIN)/graphlearn predict $(DEMO)/ncnc/stdlib/0 --top 20
+	$(BIN)/graphlearn predict $(DEMO)/dagnn/stdlib/0 --node pathlib.Path
 
 test: $(VENV)/ready  ## The core tests: no files outside the repository, under ten minutes
 	$(BIN)/python -m pytest

@@ -33,7 +33,7 @@ from graphlearn.options import (
     value,
 )
 from graphlearn.recipe import SECTIONS, Recipe, find, recipes
-from graphlearn.report import natural, percent, report, table
+from graphlearn.report import natural, number, percent, report, table
 from graphlearn.settings import data_root
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _train(words: Sequence[str]) -> int:
         if {"-h", "--help"} & set(words):
             parse(Train, ["--help"], "train")
         raise Usage("put the name of the recipe first: graphlearn train NAME ...")
-    recipe = find(words[0], value(words, "--dataset"), _rate(words))
+    recipe = find(words[0], value(words, "--dataset"), *_attacked(words))
     kind = flags(recipe)
     options = parse(kind, expand(words, kind), f"train {words[0]}")
     recipe = gl.runs.changed(recipe, {key: pairs(getattr(options, key)) for key in SECTIONS})
@@ -171,7 +171,7 @@ def _eval(words: Sequence[str]) -> int:
         return 0
     task, _ = gl.runs.restore(options.run)
     found = gl.Trainer(device=options.device).evaluate(task, options.split)
-    print(table(["metric", options.split], [[key, percent(found[key])] for key in found]))
+    print(table(["metric", options.split], [[key, number(key, found[key])] for key in found]))
     return 0
 
 
@@ -299,13 +299,14 @@ def _log() -> None:
     logging.getLogger("graphlearn").setLevel(logging.INFO)
 
 
-def _rate(words: Sequence[str]) -> float:
-    """Rate of an attack, which decides on settings; one that is no number is found out later."""
+def _attacked(words: Sequence[str]) -> tuple[float, str]:
+    """Rate and kind of an attack, which decide on settings; nonsense is found out later."""
     text = value(words, "--rate") or value(words, "--data.rate")
+    attack = value(words, "--attack") or value(words, "--data.attack") or "meta"
     try:
-        return float(text or 0)
+        return float(text or 0), attack
     except ValueError:
-        return 0.0
+        return 0.0, attack
 
 
 def _announce(recipe: Recipe) -> None:
@@ -342,11 +343,11 @@ def _outcome(recipe: Recipe, results: Sequence["Result"]) -> str:
     name = _metric(recipe, results[0])
     common = set.intersection(*({*one.test} for one in results))  # a seed may lack a group
     names = [name, *sorted(common - {name}, key=natural)]
-    rows = [[str(one.seed), *(percent(one.test[key]) for key in names)] for one in results]
+    rows = [[str(one.seed), *(number(key, one.test[key]) for key in names)] for one in results]
     spread = {key: [one.test[key] for one in results] for key in names}
     if len(results) > 1:
-        rows.append(["mean", *(percent(fmean(values)) for values in spread.values())])
-        rows.append(["std", *(percent(pstdev(values)) for values in spread.values())])
+        rows.append(["mean", *(number(key, fmean(values)) for key, values in spread.items())])
+        rows.append(["std", *(number(key, pstdev(values)) for key, values in spread.items())])
     mean = percent(fmean(spread[name]), pstdev(spread[name]) if len(results) > 1 else None)
     count = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
     where = recipe.label if recipe.rate else recipe.dataset

@@ -79,7 +79,9 @@ class Recipe:
         name = name.partition(".")[0] or name
         data = self.values.get("data", {})
         rate = data.get("rate") or 0
-        return f"{name}-{data.get('attack', 'meta')}-{rate:g}" if rate else name
+        attack = data.get("attack", "meta")
+        # The test of nettack is its targets, also before it has changed anything.
+        return f"{name}-{attack}-{rate:g}" if rate or attack == "nettack" else name
 
     @property
     def rate(self) -> float:
@@ -103,7 +105,7 @@ def recipes() -> Iterator[Recipe]:
                 yield _recipe(path, content, dataset, float(rate))
 
 
-def find(name: str, dataset: str = "", rate: float = 0.0) -> Recipe:
+def find(name: str, dataset: str = "", rate: float = 0.0, attack: str = "meta") -> Recipe:
     """The recipe of a model for a data set.
 
     Args:
@@ -111,6 +113,7 @@ def find(name: str, dataset: str = "", rate: float = 0.0) -> Recipe:
         dataset: Name (in any case) or path of the data set. Without it, an own file says which.
         rate: How strongly the data set is attacked; what the recipe has for this rate goes over
             what it has for the data set.
+        attack: By which attack; settings and numbers in print are those of `meta`.
 
     Raises:
         KeyError: if there is no recipe of that name.
@@ -127,7 +130,7 @@ def find(name: str, dataset: str = "", rate: float = 0.0) -> Recipe:
         path = FOLDER / f"{name}.toml"
     content = _read(path)
     dataset = dataset or str(content.get("dataset") or _only(path, content))
-    return _recipe(path, content, dataset, rate)
+    return _recipe(path, content, dataset, rate, attack)
 
 
 def settings(recipe: Recipe) -> dict[Section, Any]:
@@ -198,7 +201,13 @@ def _only(path: Path, content: Mapping[str, Any]) -> str:
     raise ValueError(f"{path} has settings for {len(tables)} data sets; choose one: --dataset NAME")
 
 
-def _recipe(path: Path, content: Mapping[str, Any], dataset: str, rate: float = 0.0) -> Recipe:
+def _recipe(
+    path: Path,
+    content: Mapping[str, Any],
+    dataset: str,
+    rate: float = 0.0,
+    attack: str = "meta",
+) -> Recipe:
     tables = {key: value for key, value in content.items() if key not in HEAD}
     match = [key for key in tables if key.lower() == dataset.lower() and key != "default"]
     key = match[0] if match else "default"
@@ -208,7 +217,7 @@ def _recipe(path: Path, content: Mapping[str, Any], dataset: str, rate: float = 
         )
     table = tables[key]
     _check(table, TABLE, f"{path} [{key}]")
-    table = _at(table, rate, f"{path} [{key}]")
+    table = _at(table, rate, attack, f"{path} [{key}]")
     published = table.get("published")
     try:
         printed = Published(**published) if published else None
@@ -230,12 +239,12 @@ def _recipe(path: Path, content: Mapping[str, Any], dataset: str, rate: float = 
     )
 
 
-def _at(table: Mapping[str, Any], rate: float, where: str) -> Mapping[str, Any]:
+def _at(table: Mapping[str, Any], rate: float, attack: str, where: str) -> Mapping[str, Any]:
     """A table with what it has for one rate of an attack laid over it."""
-    if not rate:
+    if not rate and attack == "meta":
         return table
     for key, over in table.get("rates", {}).items():
-        if float(key) == rate:
+        if float(key) == rate and attack == "meta":
             _check(over, RATE, f"{where} rates.{key}")
             merged: dict[str, Any] = {
                 name: {**table.get(name, {}), **over.get(name, {})}

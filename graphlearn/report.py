@@ -17,7 +17,9 @@ from graphlearn.timeline import Lane, through_time, timeline
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["natural", "percent", "report", "table"]
+__all__ = ["natural", "number", "percent", "report", "table"]
+
+_NO_SHARE = ("loss", "improvements")
 
 
 def report(paths: Iterable[Path], out: Path) -> list[Path]:
@@ -85,6 +87,17 @@ def percent(mean: float, std: float | None = None, *, scale: float = 100.0) -> s
     return f"{mean * scale:.2f}" + ("" if std is None else f" ± {std * scale:.2f}")
 
 
+def number(name: str, mean: float, std: float | None = None) -> str:
+    """A metric in percent, or as it is where it is no share (`loss`).
+
+    Args:
+        name: Name of the metric.
+        mean: Its value.
+        std: Its deviation.
+    """
+    return percent(mean, std, scale=1.0 if name in _NO_SHARE else 100.0)
+
+
 def natural(name: str) -> tuple[str, int, str]:
     """Order in which hits@20 comes before hits@100, and no two names are equal."""
     word, _, number = name.partition("@")
@@ -103,9 +116,9 @@ def _attacked(groups: Sequence[Group]) -> dict[str, list[Curve]]:
         recipe = group.recipe
         own = str(recipe.values.get("data", {}).get("attack", "meta"))
         for attack in attacks.get(recipe.dataset, ()):
-            if group.values(group.metric) and (
-                not recipe.rate or own == attack
-            ):  # the clean graph begins every curve
+            # The clean graph begins every curve of the same test nodes.
+            clean = not recipe.rate and "nettack" not in (own, attack)
+            if group.values(group.metric) and (clean or own == attack):
                 title = f"{Path(recipe.dataset).name}|{attack}|{group.metric}"
                 found.setdefault(title, {}).setdefault(recipe.name, {})[recipe.rate] = group
     curves = {title: [_curve(n, of) for n, of in names.items()] for title, names in found.items()}
@@ -134,10 +147,10 @@ def _lanes(groups: Sequence[Group]) -> list[Lane]:
     return [lane for lane in found if lane.seeds]
 
 
-def _seeds(values: Sequence[float]) -> str:
+def _seeds(name: str, values: Sequence[float]) -> str:
     if not values:
         return "-"
-    return percent(fmean(values), pstdev(values) if len(values) > 1 else None)
+    return number(name, fmean(values), pstdev(values) if len(values) > 1 else None)
 
 
 def _printed(published: Published | None) -> str:
@@ -156,13 +169,13 @@ def _markdown(groups: Sequence[Group]) -> str:
         [
             group.recipe.name,
             str(len(group.results)),
-            *(_seeds(group.values(name)) for name in names),
+            *(_seeds(name, group.values(name)) for name in names),
             _printed(group.published),
         ]
         for group in groups
     ]
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    note = "Test metrics in percent, mean ± standard deviation over seeds.\n\n"
+    note = "Test metrics in percent (a loss as it is), mean ± standard deviation over seeds.\n\n"
     return note + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -248,7 +261,7 @@ def _curves(name: str, groups: Sequence[Group]) -> "Figure":
     for axis, panel in zip(axes, panels, strict=False):
         for group, color in zip(trained, cycle(PALETTE)):
             epochs, middle, deviation = _band(group, panel)
-            if panel != "loss":
+            if not panel.endswith(_NO_SHARE):
                 middle = [100 * value for value in middle]
                 deviation = [100 * value for value in deviation]
             dot = "o" if len(epochs) == 1 else ""  # a line of one point cannot be seen
@@ -257,7 +270,7 @@ def _curves(name: str, groups: Sequence[Group]) -> "Figure":
             high = [m + d for m, d in zip(middle, deviation, strict=True)]
             if len(group.results) > 1:
                 axis.fill_between(epochs, low, high, color=color, alpha=0.18, lw=0)
-        axis.set_title(_words(panel) + ("" if panel == "loss" else " (%)"), loc="left")
+        axis.set_title(_words(panel) + ("" if panel.endswith(_NO_SHARE) else " (%)"), loc="left")
         axis.set_xlabel("epoch")
         axis.locator_params(axis="x", integer=True)
     for axis in axes[len(panels) :]:

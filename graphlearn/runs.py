@@ -72,8 +72,10 @@ def run(
         One result per seed; fewer after Ctrl-C, and then the last one says `interrupted`.
     """
     values = {"model": model, "task": task, "schedule": schedule, "data": data}
-    rate = float((data or {}).get("rate") or 0)
-    recipe = changed(find(name, dataset, rate), {key: values[key] or {} for key in SECTIONS})
+    rate, attack = float((data or {}).get("rate") or 0), str((data or {}).get("attack", "meta"))
+    recipe = changed(
+        find(name, dataset, rate, attack), {key: values[key] or {} for key in SECTIONS}
+    )
     if isinstance(seeds, int):
         seeds = range(seeds) if recipe.seed is None else [recipe.seed]
     results = []

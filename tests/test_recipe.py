@@ -179,3 +179,12 @@ def test_rates_that_are_not_valid(tmp_path, text, message):
 
 def test_label_of_files():
     assert dataclasses.replace(find("ncn"), dataset="/some/my.graph.csv").label == "my"
+
+
+def test_another_attack_has_no_settings_and_numbers_in_print(tmp_path):
+    path = write(tmp_path, RATES)
+    for rate in (0.0, 0.2):
+        other = find(path, rate=rate, attack="dice")
+        assert other.published is None and other.values["model"] == {"hidden": 8}
+    targets = dataclasses.replace(find(path), values={"data": {"attack": "nettack", "rate": 0.0}})
+    assert targets.label == "robust_cora-nettack-0"

@@ -5,7 +5,7 @@ import pytest
 from toy_runs import several, write
 
 from graphlearn.groups import collect
-from graphlearn.report import _words, natural, percent, report, table
+from graphlearn.report import _attacked, _words, natural, number, percent, report, table
 
 
 @pytest.fixture
@@ -114,3 +114,15 @@ def test_several_rates_of_an_attack_are_a_curve(tmp_path):
     assert files[-1].read_bytes().startswith(b"\x89PNG")
     one = report([tmp_path / "runs/dagnn/robust_cora-meta-0.2"], tmp_path / "one")
     assert not any(path.name.startswith("rates") for path in one)
+
+
+def test_a_loss_is_no_percentage():
+    assert number("loss", 2.569) == "2.57" and number("accuracy", 0.5, 0.1) == "50.00 ± 10.00"
+
+
+def test_targets_are_not_mixed_with_all_test_nodes(tmp_path):
+    write(tmp_path, "dagnn", 0, 0.8, dataset="robust_cora")
+    for rate, value in ((0.0, 0.6), (2.0, 0.4)):
+        write(tmp_path, "dagnn", 0, value, dataset="robust_cora", rate=rate, attack="nettack")
+    (curve,) = _attacked(collect([tmp_path]))["robust_cora|nettack|hits@100"]
+    assert list(curve.rates) == [0.0, 2.0] and list(curve.means) == [60.0, 40.0]

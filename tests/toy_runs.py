@@ -8,10 +8,13 @@ from graphlearn.runs import folder_of
 __all__ = ["several", "write"]
 
 
-def write(out, name, seed, value, dataset="Cora", epochs=3, rate=0.0):
+def write(out, name, seed, value, dataset="Cora", epochs=3, rate=0.0, attack="meta"):
     """A finished run, as the trainer leaves it."""
     recipe = find(name, dataset)
-    values = {**recipe.values, "data": {**recipe.values.get("data", {}), "rate": rate}}
+    values = {
+        **recipe.values,
+        "data": {**recipe.values.get("data", {}), "rate": rate, "attack": attack},
+    }
     recipe = Recipe(**{**vars(recipe), "values": values, "seed": seed, "fallback": False})
     folder = folder_of(recipe, seed, out)
     folder.mkdir(parents=True)

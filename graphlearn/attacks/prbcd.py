@@ -129,8 +129,13 @@ class PRBCD:
             seed: Decides the result, alone.
 
         Raises:
-            ValueError: if the graph does not allow for so many changes.
+            ValueError: if the graph does not allow for so many changes, there is no node to attack,
+                or the logits are not finite.
         """
+        if not len(nodes):
+            raise ValueError("PRBCD needs nodes to attack, got none")
+        if count and not bool(logits(graph).isfinite().all()):
+            raise ValueError("PRBCD needs finite logits, got nan or infinity; look at the features")
         cells = graph.num_rows * (graph.num_rows - 1) // 2
         none = graph.ptr.new_empty(2, 0)
         if count == 0:

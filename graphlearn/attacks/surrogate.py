@@ -99,6 +99,8 @@ def problem_of(data: Data, attack: str) -> Problem:
             f"{int((y[train] < 0).sum())} of {len(train)} have none"
         )
     x = sparse_features(data.x)
+    if x.weight is not None and not bool(x.weight.isfinite().all()):
+        raise ValueError(f"{attack} needs finite features, got nan or infinity in data.x")
     return Problem(x, x.transpose(), y, train, rest, max(int(y.max()) + 1, 2))
 
 

@@ -117,10 +117,19 @@ def nodes_from_networkx(
     key = "y" if any("y" in attributes for attributes in given) else "label"
     if not any(key in attributes for attributes in given):
         raise ValueError("networkx: no node has an attribute y or label that says its class")
-    y, classes = number_classes([str(attributes.get(key, "")) for attributes in given])
+    y, classes = number_classes([_said(attributes.get(key)) for attributes in given])
     splits = split_nodes(y, protocol=protocol, source="networkx", seed=seed, shares=(valid, test))
     name = str(graph.name) or "networkx"
     return node_dataset(name, pairs, y, splits, len(nodes), x=x, names=names, classes=classes)
+
+
+def _said(label: object) -> str:
+    """A label as text, nothing where there is none."""
+    if label is None or label != label:  # a table with gaps has nan there
+        return ""
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    return str(label)
 
 
 def nodes_from_data(
@@ -148,6 +157,8 @@ def nodes_from_data(
     if data.edge_index is None or data.y is None:
         missing = "edge_index" if data.edge_index is None else "labels y"
         raise ValueError(f"the Data object has no {missing}")
+    if data.get("edge_weight") is not None:
+        _log.warning("the edge_weight of the Data object is not used")
     # PyG does not take the labels for a sign of how many nodes there are.
     known = data.x is not None or "num_nodes" in data
     num_nodes = int(data.num_nodes or 0) if known else len(data.y)

@@ -146,7 +146,6 @@ def save_robust(
     num_nodes = int(dataset.facts["num_nodes"])
     (folder / attack).mkdir(parents=True, exist_ok=True)
     clean = data.clean_edge_index if "clean_edge_index" in data else data.edge_index
-    write_npz(folder / "adj_clean.npz", _rows_of(clean, num_nodes))
     for rate, edge_index in graphs.items():
         write_npz(folder / attack / f"adj_{rate:g}.npz", _rows_of(edge_index, num_nodes))
     write_npz(folder / "features.npz", _feature_rows(data.x, int(dataset.facts["in_channels"])))
@@ -157,6 +156,8 @@ def save_robust(
     if "target_nodes" in data:
         (folder / "nettack").mkdir(exist_ok=True)
         np.save(folder / "nettack" / "target_nodes.npy", data.target_nodes.numpy())
+    # The mark of a whole folder comes last.
+    write_npz(folder / "adj_clean.npz", _rows_of(clean, num_nodes))
 
 
 def attacked(dataset: Dataset, attack: str, rate: float, *, seed: int = 0) -> Dataset:
@@ -230,6 +231,8 @@ def _sparse(path: Path) -> Tensor:
     form = arrays["format"].item()
     if form not in (b"csr", "csr"):
         raise ValueError(f"{path}: the format must be csr, got {form!r}")
+    if arrays["shape"].shape != (2,):
+        raise ValueError(f"{path}: a matrix has two sizes, got shape {arrays['shape'].tolist()}")
     rows, columns = arrays["shape"].tolist()
     return sparse_rows(
         arrays["indptr"], arrays["indices"], arrays["data"], (rows, columns), source=str(path)

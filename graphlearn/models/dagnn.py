@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graphlearn.nn import BatchNorm, Linear, drop_features
 from graphlearn.ops.adjacency import gcn_norm
+from graphlearn.ops.backend import check_range
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.hops import gated_hops, hop_gates
@@ -120,7 +121,9 @@ class DAProp(nn.Module):
         if self._last is not None and self._last.serves(graph, weight, nodes):
             return self._last.matrix
         matrix = self.prepare(_neighbours(graph, nodes, weight))
-        learned = matrix.weight is not None and matrix.weight.requires_grad
+        # What is learned, or made where autograd was off for good, serves no later training step.
+        learned = weight is not None and weight.requires_grad
+        learned = learned or torch.is_inference_mode_enabled()
         if self.cached and _versioned(graph) and _versioned(weight) and not learned:
             self._last = _Prepared(graph, weight, nodes, matrix)
         return matrix
@@ -263,6 +266,7 @@ class DAGNN(nn.Module):
             x = x.coalesce().to_sparse_csr() if x.layout is torch.sparse_coo else x
             return CSR(x.crow_indices(), x.col_indices().int(), x.shape[1], weight=x.values())
         if x.dim() == 1 and not x.is_floating_point():
+            check_range(self.in_channels, x)
             ptr = torch.arange(len(x) + 1, device=x.device)
             return CSR(ptr, x.int(), self.in_channels)
         return x

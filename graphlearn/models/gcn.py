@@ -14,6 +14,7 @@ from graphlearn.nn import Linear
 from graphlearn.ops.adjacency import gcn_norm
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
+from graphlearn.ops.product import product
 from graphlearn.ops.spmm import propagate
 
 __all__ = ["GCN", "GCNSVD", "GCNJaccard", "LowRank"]
@@ -190,8 +191,8 @@ class GCNSVD(GCN):
             graph: Neighbour lists.
         """
         left, right = (part.to(graph.col.device) for part in _singular_vectors(graph, self.rank))
-        core = left.T @ propagate(graph, right)
-        total = left @ (core @ right.sum(0)) + 1
+        core = product(left.t(), propagate(graph, right))
+        total = product(left, product(core, right.sum(0).unsqueeze(1))).squeeze(1) + 1
         scale = torch.where(total > 0, total.clamp(min=1e-30).rsqrt(), 0.0)
         return LowRank(left, core, right, scale)
 
@@ -210,7 +211,7 @@ class _Convolution(nn.Module):
         if isinstance(graph, CSR):
             return propagate(graph, h) + self.bias
         h = graph.scale.unsqueeze(1) * h
-        h = graph.left @ (graph.core @ (graph.right.T @ h)) + h
+        h = product(graph.left, product(graph.core, product(graph.right.t(), h))) + h
         return graph.scale.unsqueeze(1) * h + self.bias
 
 

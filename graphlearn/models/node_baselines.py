@@ -15,14 +15,10 @@ __all__ = ["Edges", "NodeBaseline"]
 
 
 class Edges(NamedTuple):
-    """A graph as PyG's layers take it: from source to target, with normalised weights.
-
-    `x` are features that need no further propagation (`sgc`).
-    """
+    """A graph as PyG's layers take it: from source to target, with normalised weights."""
 
     edge_index: Tensor
     weight: Tensor | None
-    x: Tensor | None = None
 
 
 class NodeBaseline(nn.Module):
@@ -73,8 +69,8 @@ class NodeBaseline(nn.Module):
             part = hidden // heads
             self.layers = nn.ModuleList(
                 [
-                    GATConv(in_channels, part, heads=heads, dropout=dropout),
-                    GATConv(hidden, out_channels, dropout=dropout),
+                    _Attention(in_channels, part, heads, dropout),
+                    _Attention(hidden, out_channels, 1, dropout),
                 ]
             )
         elif kind == "gcn":
@@ -83,11 +79,11 @@ class NodeBaseline(nn.Module):
             self.layers = nn.ModuleList()
         else:
             self.layers = nn.ModuleList([Linear(*widths[:2]), Linear(*widths[1:])])
-        self.sgc = SGConv(in_channels, out_channels, K=hops) if kind == "sgc" else None
+        self.sgc = _Simple(in_channels, out_channels, hops) if kind == "sgc" else None
         self.appnp = APPNP(hops, teleport, normalize=False) if kind == "appnp" else None
 
     def prepare(self, x: Tensor | CSR, graph: CSR) -> Edges:
-        """Edges with normalised weights; for `sgc` the propagated features as well.
+        """Edges with normalised weights.
 
         Args:
             x: Features.
@@ -96,13 +92,7 @@ class NodeBaseline(nn.Module):
         if self.kind == "gat":
             return Edges(_index(graph), None)
         graph = gcn_norm(graph)
-        edges = Edges(_index(graph), graph.weight)
-        if self.sgc is None:
-            return edges
-        out = _dense(x)
-        for _ in range(self.hops):
-            out = self.sgc.propagate(edges.edge_index, x=out, edge_weight=edges.weight)
-        return edges._replace(x=out)
+        return Edges(_index(graph), graph.weight)
 
     def forward(self, x: Tensor | CSR, graph: Edges) -> Float[Tensor, "node class"]:
         """Logits of each class for each node.
@@ -111,12 +101,10 @@ class NodeBaseline(nn.Module):
             x: Features.
             graph: What `prepare` returned.
         """
-        if self.sgc is not None:
-            assert graph.x is not None
-            simple: Tensor = self.sgc.lin(graph.x)
-            return simple
-        x = _dense(x) if self.kind == "gat" else x
         p = self.dropout if self.training else 0.0
+        if self.sgc is not None:
+            simple: Tensor = self.sgc(drop_features(x, p), graph)
+            return simple
         first, second = self.layers
         edges = graph[:2] if self.kind == "gcn" else graph[:1] if self.kind == "gat" else ()
         h = first(drop_features(x, p), *edges)
@@ -136,15 +124,40 @@ def _conv(in_channels: int, out_channels: int) -> GCNConv:
     return conv
 
 
+class _Simple(nn.Module):
+    """A map, then hops on as many channels as there are classes: the same product, sooner done."""
+
+    def __init__(self, in_channels: int, out_channels: int, hops: int) -> None:
+        super().__init__()
+        self.conv = SGConv(in_channels, out_channels, K=hops)
+        self.lin = Linear(in_channels, out_channels, bias=False)
+        self.lin.weight, self.bias = self.conv.lin.weight, self.conv.lin.bias
+        self.conv.lin = nn.Identity()
+
+    def forward(self, x: Tensor | CSR, graph: Edges) -> Tensor:
+        h = self.lin(x)
+        for _ in range(self.conv.K):
+            h = self.conv.propagate(graph.edge_index, x=h, edge_weight=graph.weight)
+        out: Tensor = h + self.bias
+        return out
+
+
+class _Attention(nn.Module):
+    """A layer of attention on features that were mapped before, so that they may be sparse."""
+
+    def __init__(self, in_channels: int, out_channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.conv = GATConv(in_channels, out_channels, heads=heads, dropout=dropout)
+        self.lin = Linear(in_channels, heads * out_channels, bias=False)
+        self.lin.weight = self.conv.lin.weight
+        self.conv.lin = nn.Identity()
+
+    def forward(self, x: Tensor | CSR, edge_index: Tensor) -> Tensor:
+        out: Tensor = self.conv(self.lin(x), edge_index)
+        return out
+
+
 def _index(graph: CSR) -> Tensor:
     """Messages go from the column to the row."""
     entry = slice(None) if graph.keep is None else graph.keep
     return torch.stack([graph.col.long(), graph.rows()])[:, entry]
-
-
-def _dense(x: Tensor | CSR) -> Tensor:
-    if not isinstance(x, CSR):
-        return x
-    out = torch.zeros(x.num_rows, x.num_cols, device=x.col.device)
-    out[x.rows(), x.col.long()] = 1.0 if x.weight is None else x.weight
-    return out

@@ -191,7 +191,7 @@ class STABLE(Purification):
             )
         self.alpha, self.self_loop_weight = alpha, self_loop_weight
         self.row_normalize = row_normalize
-        self.register_buffer("chosen", torch.tensor([alpha, t2, k]))
+        self.register_buffer("chosen", torch.tensor([alpha, t2, k], dtype=torch.float64))
         self.classifier = PowerGCN(hidden, out_channels, hidden=channels, dropout=dropout)
 
     def choose(self, *, alpha: float, t2: float, k: int) -> None:
@@ -202,12 +202,12 @@ class STABLE(Purification):
             t2: Cosine at or below which an edge is removed.
             k: Neighbours that each node gains.
         """
-        cast(Tensor, self.chosen).copy_(torch.tensor([alpha, t2, k]))
+        cast(Tensor, self.chosen).copy_(torch.tensor([alpha, t2, k], dtype=torch.float64))
         self.alpha, self.t2, self.k = alpha, t2, k
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
         super()._load_from_state_dict(state_dict, prefix, *rest)
-        alpha, t2, k = (round(value, 6) for value in cast(Tensor, self.chosen).tolist())
+        alpha, t2, k = cast(Tensor, self.chosen).tolist()
         self.alpha, self.t2, self.k = alpha, t2, int(k)
 
     def prepare(self, x: Tensor | CSR, graph: CSR) -> Prepared:

@@ -111,9 +111,9 @@ def power_norm(
         row_normalize = alpha != -0.5
     graph = with_loops(graph, loops) if loops else graph
     total = row_sums(graph)
-    # Of a row that is normalised the own degree cancels, and large powers of it would overflow.
-    top = total.max().clamp(min=1e-30) if row_normalize and total.numel() else 1.0
-    scale = torch.where(total > 0, (total.clamp(min=1e-30) / top) ** alpha, 0.0)
+    # Of a row that is normalised a factor cancels, and large powers would overflow without one.
+    unit = _reference(total, alpha) if row_normalize else 1.0
+    scale = torch.where(total > 0, (total.clamp(min=1e-30) / unit) ** alpha, 0.0)
     row, col, old = graph.rows(), graph.col.long(), graph.values()
     value = scale[col] if row_normalize else scale[row] * scale[col]
     value = value if old is None else old * value
@@ -134,6 +134,14 @@ def edges_once(graph: CSR) -> Int[Tensor, "2 pair"]:
     row, col = graph.rows(), graph.col.long()
     once = row < col if graph.keep is None else (row < col) & graph.keep
     return torch.stack([row[once], col[once]])
+
+
+def _reference(total: Tensor, alpha: float) -> Tensor | float:
+    """The degree whose power is the largest."""
+    positive = total[total > 0]
+    if not positive.numel():
+        return 1.0
+    return positive.max() if alpha >= 0 else positive.min()
 
 
 def _size(graph: CSR) -> int:

@@ -110,7 +110,12 @@ def batch_norm(
         training: Whether mean and variance are those of `x`.
         momentum: Share of the new value in the running ones.
         eps: Added to the variance.
+
+    Raises:
+        ValueError: if there is a single row to be trained on, which has no variance.
     """
+    if training and len(x) == 1:
+        raise ValueError("batch normalisation needs at least 2 rows in training, got 1")
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return torch.nn.functional.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
     values = (x, weight, bias, mean, var, training, momentum, eps)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from graphlearn.ops.backend import check_range
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.locate import expand_rows
 
@@ -29,11 +30,15 @@ def jaccard(x: CSR, pairs: Int[Tensor, "2 pair"]) -> Float[Tensor, " pair"]:
         x: Sparse rows; of its values only the zeros matter.
         pairs: Rows to compare.
 
+    Raises:
+        ValueError: if a pair names a row that is not there.
+
     Example:
         >>> x = CSR.from_edge_index(torch.tensor([[0, 0, 1], [0, 1, 1]]), 3, num_cols=2)
         >>> jaccard(x, torch.tensor([[0, 2], [1, 2]]))
         tensor([0.5000, 0.0000], dtype=torch.float64)
     """
+    check_range(x.num_rows, pairs)
     x = _support(x)
     size = x.degree()
     src, dst = pairs.long()
@@ -55,7 +60,12 @@ def cosine(x: Float[Tensor, "row chan"] | CSR, pairs: Int[Tensor, "2 pair"]) -> 
     Args:
         x: Dense or sparse rows.
         pairs: Rows to compare; the order of the two ends does not matter.
+
+    Raises:
+        ValueError: if a pair names a row that is not there.
     """
+    check_range(x.num_rows if isinstance(x, CSR) else len(x), pairs)
+    x = x.float() if isinstance(x, Tensor) and x.dtype in (torch.bfloat16, torch.float16) else x
     scale = _inverse_norm(x)
     dot = _sparse_dot(x, pairs) if isinstance(x, CSR) else _dense_dot(x, pairs)
     return dot * scale[pairs[0]] * scale[pairs[1]]

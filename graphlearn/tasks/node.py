@@ -121,7 +121,8 @@ class NodeClassification(Task):
         """What the model has made of the graph, computed once."""
         self._settle()
         if self._prepared is None:
-            with torch.no_grad():
+            # Whatever the precision of the step that comes first: evaluation uses it as well.
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
                 self._prepared = self.node_model.prepare(self.x(), self.graph())
         return self._prepared
 

@@ -239,6 +239,8 @@ def _trial(task: RobustClassification, alpha: float, t2: float, k: int) -> Trial
     )
     trial.seed = task.seed
     result = Trainer(device=str(task.device), progress=False).fit(trial)
+    if result.stopped == "interrupted":  # the run around it has to know
+        raise KeyboardInterrupt
     return Trial(alpha, t2, k, result.valid["accuracy"], result.valid["loss"])
 
 

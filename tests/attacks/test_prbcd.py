@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import toy
 from attack_cases import attacked_graph, check_result
 from torch.nn import functional as F
 from torch_geometric.data import Data
@@ -111,3 +112,15 @@ def test_the_bar_is_drawn_when_asked_for(progress, capsys):
 def test_settings_must_make_sense(setting, message, unchecked):
     with pytest.raises(ValueError, match=message):
         PRBCD(**setting)
+
+
+def test_nothing_to_attack_and_logits_that_are_not_finite_are_said():
+    data = toy.node_dataset().data
+    data.train_mask = torch.ones_like(data.train_mask)
+    data.y = data.y.clamp(min=0)
+    with pytest.raises(ValueError, match="PRBCD needs nodes to attack, got none"):
+        PRBCD(epochs=1).attack(data, 2)
+    data = toy.node_dataset().data
+    data.x = torch.full_like(data.x, torch.nan)
+    with pytest.raises(ValueError, match="needs finite features, got nan"):
+        PRBCD(epochs=1).attack(data, 2)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+import graphlearn as gl
 from graphlearn.data.objects import (
     from_data,
     from_networkx,
@@ -164,3 +165,19 @@ def test_nodes_of_a_networkx_graph(tmp_path):
     assert found.facts["in_channels"] == 2
     with pytest.raises(ValueError, match="networkx: no node has an attribute y or label"):
         nodes_from_networkx(nx.path_graph(4))
+
+
+def test_nodes_without_a_label_have_no_class_of_their_own():
+    graph = nx.path_graph(40)
+    for node in graph:
+        graph.nodes[node]["y"] = [0.0, 1.0, None, float("nan")][node % 4]
+    dataset = gl.load(graph, kind="node")
+    assert dataset.classes == ["0", "1"] and int((dataset.data.y < 0).sum()) == 20
+
+
+def test_weights_of_edges_are_not_used_and_that_is_said(caplog):
+    edges = torch.tensor([[*range(39)], [*range(1, 40)]])
+    data = Data(edge_index=edges, y=torch.arange(40) % 2, edge_weight=torch.ones(39), num_nodes=40)
+    with caplog.at_level("WARNING"):
+        gl.load(data, kind="node")
+    assert "edge_weight of the Data object is not used" in caplog.text

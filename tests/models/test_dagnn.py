@@ -357,3 +357,23 @@ def test_what_does_not_fit_is_said():
         model(x, replace(graph), weight)
     with pytest.raises(ValueError, match="belongs to an edge list, got it with a sparse tensor"):
         model(x, sparse(torch.eye(30)), torch.ones(30))
+
+
+def test_ids_out_of_range_are_refused():
+    edges = torch.tensor([[0, 1], [1, 2]])
+    for bad in (-1, 7, 400_000_000):
+        with pytest.raises(ValueError, match=r"node ids must lie in \[0, 5\)"):
+            DAGNN(5, 2)(torch.tensor([0, 1, bad]), edges)
+
+
+def test_what_was_made_without_gradients_serves_no_training():
+    edges, z = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), torch.randn(3, 2, requires_grad=True)
+    prop, weight = DAProp(2, hops=2), torch.ones(4, requires_grad=True)
+    with torch.no_grad():
+        prop(z, edges, weight)
+    prop(z, edges, weight).sum().backward()
+    assert weight.grad is not None and weight.grad.any()
+    with torch.inference_mode():
+        prop(z, edges)
+    prop(z, edges).sum().backward()
+    assert z.grad is not None

@@ -6,6 +6,8 @@ from node_checks import check_node_model, node_case
 from torch_geometric.nn import APPNP, GATConv, GCNConv, SGConv
 
 from graphlearn.models.node_baselines import NodeBaseline
+from graphlearn.ops.csr import CSR
+from graphlearn.tasks.features import one_hot
 
 KINDS = ["mlp", "gcn", "gat", "sgc", "appnp"]
 
@@ -28,7 +30,11 @@ def pyg(kind: str, model: NodeBaseline) -> list[torch.nn.Module]:
         made = [SGConv(7, 3, K=3)]
     own = [model.sgc] if kind == "sgc" else model.layers
     for layer, mine in zip(made, own, strict=True):
-        layer.load_state_dict(mine.state_dict())
+        # Our layers keep the map beside what PyG has of the layer.
+        state = {key.removeprefix("conv."): value for key, value in mine.state_dict().items()}
+        if kind == "sgc":
+            state["lin.bias"] = state.pop("bias")
+        layer.load_state_dict(state)
     return made
 
 
@@ -72,3 +78,31 @@ def test_dropout_works_in_training_only():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="hidden must be a multiple of heads, got 10 and 4"):
         NodeBaseline(7, 3, kind="gat", hidden=10, heads=4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_do_not_depend_on_threads(kind):
+    graph, x = node_case(3000, 40)
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3, 4):
+            torch.set_num_threads(threads)
+            torch.manual_seed(0)
+            model = NodeBaseline(40, 3, kind=kind, hidden=16, heads=2, hops=2, dropout=0.0)
+            z = model(x, model.prepare(x, graph))
+            grads = torch.autograd.grad(z.square().sum(1).mean(), list(model.parameters()))
+            found.append([z, *grads])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["gat", "sgc"])
+def test_nodes_without_features_make_no_square_matrix(kind):
+    nodes = 60_000
+    edges = torch.stack([torch.arange(nodes - 1), torch.arange(1, nodes)])
+    graph = CSR.from_edge_index(edges, nodes, undirected=True)
+    x = one_hot(torch.arange(nodes))
+    model = NodeBaseline(nodes, 3, kind=kind, hidden=2, heads=1, hops=1).eval()
+    assert model(x, model.prepare(x, graph)).shape == (nodes, 3)

@@ -125,3 +125,10 @@ def test_a_matrix_must_be_square():
     wide = CSR.from_edge_index(torch.tensor([[0], [2]]), 2, num_cols=3)
     with pytest.raises(ValueError, match="must be square, got 2 rows and 3 columns"):
         gcn_norm(wide)
+
+
+def test_large_negative_powers_stay_finite():
+    ends = torch.stack([torch.zeros(200, dtype=torch.long), torch.arange(1, 201)])
+    out = power_norm(CSR.from_edge_index(ends, 201, undirected=True), -20.0)
+    assert out.weight.isfinite().all()
+    torch.testing.assert_close(row_sums(out), torch.ones(201))

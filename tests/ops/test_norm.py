@@ -104,3 +104,10 @@ def test_batch_norm_does_not_depend_on_threads():
         torch.set_num_threads(before)
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_batch_norm_of_one_row_is_refused_in_training():
+    case = batch_case(1, 4)
+    with pytest.raises(ValueError, match="batch normalisation needs at least 2 rows in training"):
+        batch_norm(*case, training=True)
+    assert batch_norm(*case, training=False).isfinite().all()

@@ -175,3 +175,13 @@ def test_memory_is_that_of_a_block():
     first, second = map(int, done.stdout.split())
     assert first < 400, done.stdout
     assert second < 700, done.stdout
+
+
+@pytest.mark.parametrize("bad", [-1, 3])
+def test_rows_that_are_not_there_are_refused(bad):
+    x = torch.eye(3)
+    sparse = CSR.from_edge_index(torch.arange(3).expand(2, 3), 3)
+    pairs = torch.tensor([[0], [bad]])
+    for call in (lambda: jaccard(sparse, pairs), lambda: cosine(x, pairs)):
+        with pytest.raises(ValueError, match=r"node ids must lie in \[0, 3\)"):
+            call()

@@ -176,3 +176,9 @@ def test_what_is_refused():
         NeighborSampler(graph.without(torch.tensor([[0], [1]])), (1,))
     with pytest.raises(ValueError, match=r"node ids must lie in \[0, 6\), got 6 to 6"):
         NeighborSampler(graph, (1,)).sample(torch.tensor([6]), seed=0)
+
+
+def test_a_fan_out_beyond_all_degrees_is_all():
+    graph = CSR.from_edge_index(torch.tensor([[0, 1], [1, 2]]), 3, undirected=True)
+    found = NeighborSampler(graph, (10**9,)).sample(torch.tensor([1]), seed=0)
+    assert sorted(found.nodes.tolist()) == [0, 1, 2]

@@ -7,11 +7,13 @@ import pytest
 import torch
 from toy import link_dataset, node_dataset
 
-from graphlearn.knobs import build
+from graphlearn.knobs import build, locate
 from graphlearn.models.dagnn import DAGNN
 from graphlearn.models.node_baselines import NodeBaseline
 from graphlearn.ops.csr import CSR
+from graphlearn.recipe import find
 from graphlearn.tasks.node import NodeBatch, NodeClassification
+from graphlearn.tasks.robust import RobustClassification
 from graphlearn.train.task import Schedule, Shard
 from graphlearn.train.trainer import Trainer
 
@@ -207,3 +209,15 @@ def test_two_processes_equal_one(neighbors):
         result = quiet(processes=processes, device="cpu", strategy="ddp_spawn").fit(task)
         losses.append([row["loss"] for row in result.history])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["stable", "robust-svd", "robust-jaccard"])
+def test_half_precision_prepares_in_full(name):
+    recipe = find(name, "stdlib")
+    dataset = node_dataset()
+    knobs = {"hidden": 8} if name != "robust-svd" else {"hidden": 8, "rank": 5}
+    model = build(locate(recipe.model), dataset, **knobs)
+    options = {"pretraining_epochs": 2} if name == "stable" else {}
+    task = RobustClassification(model, dataset, schedule=Schedule(epochs=3), **options)
+    assert quiet(precision="bf16").fit(task).epochs == 3
+    assert task.logits().dtype == torch.float32

@@ -10,14 +10,17 @@ from statistics import fmean, pstdev
 import pytest
 import torch
 from torch_geometric.data import Data
+from toy import node_dataset
 
 from graphlearn.data.dataset import Dataset
+from graphlearn.knobs import build
 from graphlearn.models.node_baselines import NodeBaseline
 from graphlearn.models.stable import STABLE
 from graphlearn.ops import CSR
 from graphlearn.tasks.robust import RobustClassification, Trial, tune
 from graphlearn.train import Trainer, checkpoint
 from graphlearn.train.task import Schedule
+from graphlearn.train.tracking import Result
 
 TESTS = Path(__file__).parent.parent
 
@@ -285,3 +288,12 @@ def test_features_without_values_are_refused():
     task.dataset.data.x = torch.zeros(90, 30)
     with pytest.raises(ValueError, match="all features are zero"):
         fit(task)
+
+
+def test_an_interrupt_while_settings_are_tried_is_one_of_the_run(monkeypatch):
+    stopped = Result(0, "accuracy", 0, 1, {}, {}, "interrupted", 0.0)
+    monkeypatch.setattr("graphlearn.tasks.robust.Trainer.fit", lambda *_, **__: stopped)
+    dataset = node_dataset()
+    task = RobustClassification(build(STABLE, dataset, hidden=8), dataset, tune=True)
+    with pytest.raises(KeyboardInterrupt):
+        tune(task, alpha=(0.3,), t2=(0.1,), k=(0,))

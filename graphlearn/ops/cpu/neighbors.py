@@ -89,6 +89,7 @@ def expand(ptr: Array, frontier: Array, fanout: int, key: int) -> tuple[Array, A
     """
     count = ptr[frontier + 1] - ptr[frontier]
     if fanout >= 0:
+        fanout = min(fanout, int(count.max(initial=0)))  # tables are as large as it says
         np.minimum(count, fanout, out=count)
     offset = np.zeros(len(frontier) + 1, dtype=np.int64)
     np.cumsum(count, out=offset[1:])

@@ -25,7 +25,8 @@ from graphlearn.cli import main
 from graphlearn.data.pyg import read_raw
 from graphlearn.models import DAGNN
 from graphlearn.ops.csr import CSR
-from graphlearn.tasks.features import row_normalized, rows
+from graphlearn.ops.rows import feature_rows
+from graphlearn.tasks.features import row_normalized
 from graphlearn.train import optim
 from graphlearn.train.task import Schedule
 
@@ -124,7 +125,7 @@ def _case(
     torch.manual_seed(0)
     model = DAGNN(part.x.shape[1], int(part.y.max()) + 1, hops=hops, dropout=dropout)
     theirs = Published(model, dropout)
-    x, y = row_normalized(rows(part.x)), part.y[part.train]
+    x, y = row_normalized(feature_rows(part.x)), part.y[part.train]
     matrix = model.prepare(x, CSR.from_edge_index(part.edge_index, len(part.x), undirected=True))
     dense = row_normalized(part.x)
     passes: dict[str, tuple[nn.Module, Callable[[], Tensor]]] = {

@@ -23,10 +23,11 @@ from graphlearn.bench.measure import peak_memory
 from graphlearn.cli import main
 from graphlearn.models.contrast import Contrast, Views, draw_views
 from graphlearn.models.purification import Purification, purify
-from graphlearn.models.refine import prune_edges, rows_of
+from graphlearn.models.refine import prune_edges
 from graphlearn.models.stable import PowerGCN
 from graphlearn.ops import CSR
 from graphlearn.ops.adjacency import power_norm
+from graphlearn.ops.rows import feature_rows
 from graphlearn.train import optim
 from graphlearn.train.task import Schedule
 
@@ -125,7 +126,7 @@ def _drawn(nodes: int = 120) -> _Part:
 
 
 def _part(name: str, x: Tensor, y: Tensor, edges: Tensor) -> _Part:
-    rows = rows_of(x)
+    rows = feature_rows(x)
     graph = CSR.from_edge_index(edges, rows.num_rows, undirected=True)
     pre, removed = prune_edges(graph, rows, 0.03, similarity="jaccard", strict=True)
     made = torch.Generator().manual_seed(0)

@@ -201,7 +201,9 @@ def parse(kind: type[T], words: Sequence[str], command: str) -> T:
     found, unknown = tyro.cli(kind, args=list(words), prog=prog, return_unknown_args=True)
     if unknown:
         flag = unknown[0].partition("=")[0]
-        hint = nearest(flag.replace("_", "-"), _known(kind))
+        known = _known(kind)
+        short = [f"--{one.rpartition('.')[2]}" for one in known if "." in one]
+        hint = nearest(flag.replace("_", "-"), [*known, *short])
         what = "option" if flag.startswith("-") else "argument"
         raise Usage(f"unknown {what} {flag!r}{hint} ({prog} --help)")
     return found

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from graphlearn.ops.csr import CSR
-from graphlearn.tasks.features import rows
+from graphlearn.ops.rows import feature_rows
 
 __all__ = ["check_node_model", "node_case"]
 
@@ -41,7 +41,7 @@ def check_node_model(make, *, channels: int = 7, weights: bool = True) -> None:
     full = logits(graph, x)
     assert full.shape == (30, 3) and full.isfinite().all()
     assert torch.equal(full, logits(graph, x)), "evaluation is deterministic"
-    torch.testing.assert_close(full, logits(graph, rows(x)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(full, logits(graph, feature_rows(x)), rtol=1e-4, atol=1e-5)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(3))
     edges = torch.stack([graph.rows(), graph.col.long()])
     moved = torch.empty_like(x)

@@ -104,6 +104,8 @@ def test_command_parses(page, line, workplace):
     if command in ("COMMAND", "--help", "--version"):
         return
     assert command in cli.COMMANDS
+    if rest == ["KIND"]:  # stands for one of a few words
+        return
     kind = getattr(options, command.capitalize())
     if command == "train" and not rest[0].split(".")[0].isupper():
         if rest[0].startswith("runs/"):

@@ -48,6 +48,7 @@ def test_a_negative_number_is_a_value():
     ("words", "message"),
     [
         (["ncn", "--model.hiden", "3"], r"option '--model.hiden'; did you mean '--model.hidden'\?"),
+        (["ncn", "--hiden", "3"], r"option '--hiden'; did you mean '--hidden'\?"),
         (["ncn", "--devise=cpu"], r"option '--devise'; did you mean '--device'\?"),
         (["ncn", "--zzzzzzz"], r"unknown option '--zzzzzzz' \(graphlearn train ncn --help\)"),
         (["ncn", "cora"], r"unknown argument 'cora' \(graphlearn train ncn --help\)"),

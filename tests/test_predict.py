@@ -121,7 +121,9 @@ def test_a_heuristic_has_no_probability(tmp_path, monkeypatch):
 
 def test_a_task_without_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "restore", lambda run: (Task(torch.nn.Linear(1, 1)), None))
-    with pytest.raises(ValueError, match="is a run of Task, which does not score pairs"):
+    with pytest.raises(
+        ValueError, match="is a run of Task, which neither scores pairs nor classifies"
+    ):
         answer(tmp_path)
 
 

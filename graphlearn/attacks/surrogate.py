@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from graphlearn.attacks.budget import labels_of
 from graphlearn.ops.adjacency import gcn_norm
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.rows import feature_rows
 from graphlearn.ops.spmm import propagate
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "draw_weights",
     "problem_of",
     "pseudo_labels",
-    "sparse_features",
     "trained",
 ]
 
@@ -98,31 +98,10 @@ def problem_of(data: Data, attack: str) -> Problem:
             f"{attack} needs labels of its training nodes, but "
             f"{int((y[train] < 0).sum())} of {len(train)} have none"
         )
-    x = sparse_features(data.x)
+    x = feature_rows(data.x)
     if x.weight is not None and not bool(x.weight.isfinite().all()):
         raise ValueError(f"{attack} needs finite features, got nan or infinity in data.x")
     return Problem(x, x.transpose(), y, train, rest, max(int(y.max()) + 1, 2))
-
-
-def sparse_features(x: Tensor) -> CSR:
-    """Sparse rows of what data sets have.
-
-    Args:
-        x: Float (N, F), dense or as a sparse CSR tensor, or ids (N,) that stand for one-hot rows.
-    """
-    if not x.is_floating_point():
-        ids = x.long().view(-1)
-        node = torch.arange(len(ids), device=x.device)
-        width = int(ids.max()) + 1 if len(ids) else 0
-        weight = torch.ones(len(ids), device=x.device)
-        return CSR.from_edge_index(
-            torch.stack([node, ids]), len(ids), num_cols=width, weight=weight
-        )
-    at = x.float().to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
-    value = at.values()
-    return CSR.from_edge_index(
-        at.indices()[:, value != 0], x.shape[0], num_cols=x.shape[1], weight=value[value != 0]
-    )
 
 
 def trained(model: Surrogate, hidden: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from graphlearn.data.pairs import both_directions, pair_keys
 from graphlearn.ops.backend import check_range
 from graphlearn.train.task import Split
 
-__all__ = ["node_dataset", "sparse_rows", "undirected"]
+__all__ = ["checked_features", "node_dataset", "sparse_rows", "undirected"]
 
 _log = logging.getLogger(__name__)
 _MASKS: Mapping[Split, str] = {"train": "train_mask", "valid": "val_mask", "test": "test_mask"}
@@ -60,7 +60,7 @@ def node_dataset(
 
     y = _checked_labels(name, y, num_nodes, classes)
     parts = _checked_splits(name, y, splits)
-    x = torch.arange(num_nodes) if x is None else _checked_features(name, x, num_nodes)
+    x = torch.arange(num_nodes) if x is None else checked_features(x, num_nodes, f"{name}: x")
     num_classes = len(classes) if classes is not None else int(y.max()) + 1
     _warn_of_unseen(name, y[parts["train"]], num_classes, classes)
     data = Data(x=x, edge_index=undirected(edge_index, num_nodes), y=y, num_nodes=num_nodes)
@@ -93,6 +93,35 @@ def undirected(edge_index: Int[Tensor, "2 edge"], num_nodes: int) -> Int[Tensor,
     edge_index = edge_index[:, edge_index[0] != edge_index[1]]
     keys = torch.unique(pair_keys(edge_index, num_nodes))
     return both_directions(torch.stack([keys // max(num_nodes, 1), keys % max(num_nodes, 1)]))
+
+
+def checked_features(x: Tensor, num_nodes: int, source: str) -> Tensor:
+    """Ids (N,) as they are, features (N, F) as finite float32, on the CPU.
+
+    Args:
+        x: Dense, or a sparse CSR tensor.
+        num_nodes: How many rows there must be.
+        source: Where they come from, for messages.
+
+    Raises:
+        ValueError: if the shape is another one, an id is negative or a number is not finite.
+    """
+    if x.dim() not in (1, 2) or x.shape[0] != num_nodes:
+        raise ValueError(
+            f"{source} must have shape ({num_nodes}, F) or ({num_nodes},), got {tuple(x.shape)}"
+        )
+    if x.dim() == 1:
+        if x.is_floating_point() or (num_nodes and int(x.min()) < 0):
+            raise ValueError(f"{source} of shape ({num_nodes},) must hold ids from 0")
+        return x.long().cpu()
+    x = x.float().cpu()
+    sparse = x.layout == torch.sparse_csr
+    bad = (~(x.values() if sparse else x).isfinite()).nonzero()
+    if len(bad):
+        entry = bad[0, 0]
+        node = torch.searchsorted(x.crow_indices(), entry, right=True) - 1 if sparse else entry
+        raise ValueError(f"{source}: the features of node {int(node)} are not finite")
+    return x
 
 
 def sparse_rows(
@@ -182,22 +211,6 @@ def _checked_splits(name: str, y: Tensor, splits: Mapping[Split, Tensor]) -> dic
             raise ValueError(f"{name}: node {bad} is in {split} but has no label")
         owner[number], taken[ids] = split, number
     return parts
-
-
-def _checked_features(name: str, x: Tensor, num_nodes: int) -> Tensor:
-    if x.dim() not in (1, 2) or x.shape[0] != num_nodes:
-        raise ValueError(
-            f"{name}: x must have shape ({num_nodes}, F) or ({num_nodes},), got {tuple(x.shape)}"
-        )
-    if x.dim() == 1:
-        if x.is_floating_point() or (num_nodes and int(x.min()) < 0):
-            raise ValueError(f"{name}: x of shape ({num_nodes},) must hold ids from 0")
-        return x.long().cpu()
-    x = x.float().cpu()
-    stored = x.values() if x.layout == torch.sparse_csr else x
-    if not stored.isfinite().all():
-        raise ValueError(f"{name}: the features are not finite")
-    return x
 
 
 def _warn_of_unseen(

@@ -13,7 +13,7 @@ from graphlearn.data.dataset import Dataset
 from graphlearn.data.edges import read_features
 from graphlearn.data.labels import number_classes
 from graphlearn.data.node_splits import split_nodes
-from graphlearn.data.nodes import node_dataset
+from graphlearn.data.nodes import checked_features, node_dataset
 from graphlearn.data.pairs import simple_pairs
 from graphlearn.data.splits import link_dataset, split_links
 from graphlearn.train.task import Split
@@ -80,7 +80,7 @@ def from_data(
     if data.edge_index is None:
         raise ValueError("the Data object has no edge_index")
     num_nodes = int(data.num_nodes or 0)
-    x = None if data.x is None else _checked(data.x, num_nodes, "Data.x")
+    x = None if data.x is None else checked_features(data.x, num_nodes, "Data.x")
     pairs = simple_pairs(data.edge_index.cpu(), num_nodes, source="Data.edge_index")
     splits = split_links(pairs, num_nodes, protocol=protocol, seed=seed, valid=valid, test=test)
     metric = "hits@100" if protocol == "planetoid" else None
@@ -169,8 +169,8 @@ def nodes_from_data(
             f"Data.y must hold {num_nodes} whole numbers, got {kind} of shape {tuple(y.shape)}"
         )
     x = data.x
-    if x is not None and x.layout != torch.sparse_csr:
-        x = _checked(x, num_nodes, "Data.x")
+    if x is not None:
+        x = checked_features(x, num_nodes, "Data.x")
     pairs = simple_pairs(data.edge_index.cpu(), num_nodes, source="Data.edge_index")
     splits = split_nodes(
         y,
@@ -221,7 +221,7 @@ def _simple(
 def _file_features(path: Path, labels: list[Any]) -> Tensor:
     nodes = read_features(path)
     if nodes.names is None:
-        return _checked(nodes.x, len(labels), str(path))
+        return checked_features(nodes.x, len(labels), str(path))
     row_of = {name: k for k, name in enumerate(nodes.names)}
     missing = [label for label in labels if str(label) not in row_of]
     if missing:
@@ -242,21 +242,4 @@ def _node_features(
         if got != width:
             raise ValueError(f"node {label!r}: attribute x must have {width} values, got {got}")
     x = torch.stack([torch.as_tensor(row, dtype=torch.float32).flatten() for row in rows])
-    return _checked(x, len(labels), "attribute x")
-
-
-def _checked(x: Tensor, num_nodes: int, source: str) -> Tensor:
-    """Ids (N,) as they are, features (N, F) as finite float32 on the CPU."""
-    if x.dim() not in (1, 2) or x.shape[0] != num_nodes:
-        raise ValueError(
-            f"{source} must have shape ({num_nodes}, F) or ({num_nodes},), got {tuple(x.shape)}"
-        )
-    if x.dim() == 1:
-        if x.is_floating_point() or (num_nodes and int(x.min()) < 0):
-            raise ValueError(f"{source} of shape ({num_nodes},) must hold ids from 0")
-        return x.long().cpu()
-    x = x.float().cpu()
-    bad = (~x.isfinite().all(dim=1)).nonzero()
-    if len(bad):
-        raise ValueError(f"{source}: the features of node {int(bad[0])} are not finite")
-    return x
+    return checked_features(x, len(labels), "attribute x")

@@ -143,7 +143,10 @@ def _is_plain(archive: Any, key: str) -> bool:  # noqa: ANN401
 
 
 def _rows(arrays: dict[str, npt.NDArray[Any]], part: str, path: Path) -> torch.Tensor:
-    rows, columns = arrays[f"{part}_shape"].tolist()
+    shape = arrays[f"{part}_shape"]
+    if shape.shape != (2,):
+        raise ValueError(f"{path}, {part}: a matrix has two sizes, got shape {shape.tolist()}")
+    rows, columns = shape.tolist()
     return sparse_rows(
         arrays[f"{part}_indptr"],
         arrays[f"{part}_indices"],

@@ -9,12 +9,13 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 
-from graphlearn.models.refine import prune_edges, rows_of
+from graphlearn.models.refine import prune_edges
 from graphlearn.nn import Linear
 from graphlearn.ops.adjacency import gcn_norm
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.product import product
+from graphlearn.ops.rows import feature_rows
 from graphlearn.ops.spmm import propagate
 
 __all__ = ["GCN", "GCNSVD", "GCNJaccard", "LowRank"]
@@ -217,7 +218,7 @@ class _Convolution(nn.Module):
 
 def _nothing_shared(x: Tensor | CSR) -> bool:
     """Whether no two rows share a column."""
-    rows = rows_of(x)
+    rows = feature_rows(x)
     return not rows.num_entries or int(torch.bincount(rows.col.long()).max()) <= 1
 
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from graphlearn.models.contrast import PRETRAINING, Contrast, ContrastTask, Views, draw_views
-from graphlearn.models.refine import Similarity, add_nearest, entries, prune_edges, rows_of
+from graphlearn.models.refine import Similarity, add_nearest, entries, prune_edges
 from graphlearn.ops.adjacency import gcn_norm
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.rows import feature_rows
 from graphlearn.train import Trainer
 
 __all__ = ["Purification", "Refined", "Stats", "purify"]
@@ -240,7 +241,7 @@ def purify(
         raise ValueError("purification takes edges without weights, got edge_weight or edge_attr")
     nodes = int(data.num_nodes)
     graph = _plain(data.edge_index, nodes)
-    x = rows_of(data.x)
+    x = feature_rows(data.x)
     if purification is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -280,7 +281,7 @@ def _threshold(t1: float | None, x: Tensor | CSR) -> float:
     """`t1` with what it is by default and for features that cannot be compared."""
     if t1 == 0:
         return 0.0
-    rows = rows_of(x)
+    rows = feature_rows(x)
     if rows.num_entries == 0:
         return 0.0
     if int(rows.ptr.diff().max()) <= 1 and int(torch.bincount(rows.col.long()).max()) <= 1:

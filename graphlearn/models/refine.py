@@ -9,9 +9,10 @@ from torch import Tensor
 
 from graphlearn.ops.adjacency import edges_once, row_sums
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.rows import feature_rows
 from graphlearn.ops.similar import cosine, jaccard, nearest_rows
 
-__all__ = ["Similarity", "add_nearest", "entries", "prune_edges", "rows_of"]
+__all__ = ["Similarity", "add_nearest", "entries", "prune_edges"]
 
 Similarity = Literal["jaccard", "cosine"]
 
@@ -32,7 +33,7 @@ def prune_edges(
         strict: An edge of exactly the threshold stays.
     """
     pairs = edges_once(graph) if graph.symmetric else entries(graph)
-    score = jaccard(rows_of(x), pairs) if similarity == "jaccard" else cosine(x, pairs)
+    score = jaccard(feature_rows(x), pairs) if similarity == "jaccard" else cosine(x, pairs)
     gone = pairs[:, score < threshold if strict else score <= threshold]
     return graph.without(gone), gone
 
@@ -106,22 +107,3 @@ def entries(graph: CSR) -> Int[Tensor, "2 pair"]:
     pairs = torch.stack([graph.rows(), graph.col.long()])
     real = pairs[0] != pairs[1]
     return pairs[:, real if graph.keep is None else real & graph.keep]
-
-
-def rows_of(x: Tensor | CSR) -> CSR:
-    """Sparse rows of what data sets have.
-
-    Args:
-        x: Rows, a dense or sparse matrix, or ids that stand for one-hot rows.
-    """
-    if isinstance(x, CSR):
-        return x
-    if not x.is_floating_point():
-        ids = x.view(-1)
-        node = torch.arange(len(ids), device=x.device)
-        width = int(ids.max()) + 1 if len(ids) else 0
-        return CSR.from_edge_index(torch.stack([node, ids]), len(ids), num_cols=width)
-    at = x.to_sparse().coalesce()
-    return CSR.from_edge_index(
-        at.indices(), x.shape[0], num_cols=x.shape[1], weight=at.values().float()
-    )

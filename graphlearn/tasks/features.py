@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from graphlearn.data.dataset import Dataset
 from graphlearn.ops.adjacency import row_sums
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.rows import feature_rows
 
-__all__ = ["features", "one_hot", "row_normalized", "rows", "taken"]
+__all__ = ["features", "row_normalized", "taken"]
 
 
 def features(
@@ -33,46 +34,14 @@ def features(
     if x is None:
         x = torch.arange(int(dataset.facts["num_nodes"]))
     if x.layout == torch.sparse_csr:
-        return rows(x).to(device)
+        return feature_rows(x).to(device)
     if not x.is_floating_point():
-        number = x.long().view(-1)
-        return one_hot(number).to(device) if ids == "rows" else number.to(device)
+        return feature_rows(x).to(device) if ids == "rows" else x.long().view(-1).to(device)
     x = x.float()
     if int(x.count_nonzero()) >= sparse * x.numel():
         dense: Tensor = x.to(device)
         return dense
-    return rows(x).to(device)
-
-
-def rows(x: Tensor) -> CSR:
-    """A float matrix (N, F) as sparse rows without its zeros.
-
-    Args:
-        x: Dense, or a sparse CSR tensor.
-    """
-    if x.layout == torch.sparse_csr:
-        count, col, value = x.crow_indices().diff(), x.col_indices(), x.values()
-        row = torch.repeat_interleave(torch.arange(x.shape[0]), count)
-        stored = value != 0
-        row, col, value = row[stored], col[stored], value[stored]
-        order = (row * x.shape[1] + col).argsort()  # columns of such a tensor need not ascend
-        row, col, value = row[order], col[order], value[order]
-    else:
-        row, col = x.nonzero().T
-        value = x[row, col]
-    ptr = F.pad(torch.bincount(row, minlength=x.shape[0]).cumsum(0), (1, 0))
-    return CSR(ptr, col.int(), x.shape[1], weight=value.float())
-
-
-def one_hot(ids: Tensor) -> CSR:
-    """Ids (N,) as rows with a single one: what nodes without features are known by.
-
-    Args:
-        ids: Numbers from 0.
-    """
-    ptr = torch.arange(len(ids) + 1, device=ids.device)
-    width = int(ids.max()) + 1 if len(ids) else 0
-    return CSR(ptr, ids.int(), width, weight=torch.ones(len(ids), device=ids.device))
+    return feature_rows(x).to(device)
 
 
 def row_normalized(x: Tensor | CSR) -> Tensor | CSR:

@@ -1,6 +1,5 @@
 """The model that stands in for the one under attack: its products, its training, what it needs."""
 
-import numpy as np
 import pytest
 import torch
 from attack_cases import attacked_graph
@@ -12,10 +11,8 @@ from graphlearn.attacks.surrogate import (
     draw_weights,
     problem_of,
     pseudo_labels,
-    sparse_features,
     trained,
 )
-from graphlearn.data.nodes import sparse_rows
 
 
 def model_of(data):
@@ -59,16 +56,6 @@ def test_weights_come_from_the_seed():
     assert float(w2.std()) == pytest.approx(1 / 3, rel=0.1)
     assert torch.equal(w1, next(draw_weights(problem, 200, 1)))
     assert not torch.equal(w1, next(draw_weights(problem, 200, 2)))
-
-
-def test_features_of_every_form():
-    x = torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]])
-    arrays = (np.array([0, 1, 3]), np.array([1, 0, 2]), np.array([2, 1, 3]))
-    for form in (x, sparse_rows(*arrays, (2, 3), source="here")):
-        rows = sparse_features(form)
-        assert rows.col.tolist() == [1, 0, 2] and rows.weight.tolist() == [2, 1, 3]
-    ids = sparse_features(torch.tensor([2, 0]))
-    assert (ids.num_cols, ids.col.tolist(), ids.weight.tolist()) == (3, [2, 0], [1, 1])
 
 
 def test_what_is_missing_is_said():

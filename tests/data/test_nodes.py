@@ -5,7 +5,7 @@ import pytest
 import torch
 from toy import node_dataset as toy
 
-from graphlearn.data.nodes import node_dataset, sparse_rows, undirected
+from graphlearn.data.nodes import checked_features, node_dataset, sparse_rows, undirected
 
 EDGES = torch.tensor([[0, 1, 1, 2, 3, 3], [1, 0, 2, 1, 3, 4]])
 Y = torch.tensor([0, 1, 0, 1, 1, -1])
@@ -88,7 +88,7 @@ def test_features_of_every_form():
         ({"num_nodes": 4, "y": Y[:4]}, r"must lie in \[0, 4\), got 4"),
         ({"x": torch.ones(5, 2)}, r"six: x must have shape \(6, F\) or \(6,\), got \(5, 2\)"),
         ({"x": torch.ones(6)}, r"six: x of shape \(6,\) must hold ids from 0"),
-        ({"x": torch.full((6, 2), torch.nan)}, "six: the features are not finite"),
+        ({"x": torch.full((6, 2), torch.nan)}, "six: x: the features of node 0 are not finite"),
         ({"edge_index": EDGES + 2}, r"node ids must lie in \[0, 6\), got 2 to 6"),
     ],
 )
@@ -109,6 +109,15 @@ def test_undirected_merges_repeats_and_drops_loops():
     edges = torch.tensor([[2, 0, 2, 1, 1], [0, 2, 0, 1, 0]])
     assert undirected(edges, 3).tolist() == [[0, 0, 1, 2], [1, 2, 0, 0]]
     assert undirected(edges[:, :0], 0).shape == (2, 0)
+
+
+def test_the_node_with_a_feature_that_is_not_finite_is_named():
+    x = sparse_rows(np.array([0, 2, 2, 3]), np.arange(3), np.ones(3), (3, 4), source="x")
+    assert checked_features(x, 3, "x") is not None
+    x.values()[2] = torch.inf
+    for form in (x, x.to_dense()):
+        with pytest.raises(ValueError, match="x: the features of node 2 are not finite"):
+            checked_features(form, 3, "x")
 
 
 def test_sparse_rows_sort_their_columns():

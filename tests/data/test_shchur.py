@@ -98,6 +98,11 @@ def test_damaged_files(place):
     np.savez(path, **{**found, "adj_shape": np.array([NODES, NODES + 1])})
     with pytest.raises(ValueError, match=r"the adjacency must be 300 x 300, got \(300, 301\)"):
         load_shchur(name, root)
+    np.savez(path, **{**found, "attr_shape": np.array([NODES, 9, 1])})
+    with pytest.raises(
+        ValueError, match=r"npz, attr: a matrix has two sizes, got shape \[300, 9, 1\]"
+    ):
+        load_shchur(name, root)
     np.savez(path, **{**found, "attr_indptr": found["attr_indptr"][:-1]})
     with pytest.raises(ValueError, match=r"npz, attr: its arrays are not the sparse rows of a 300"):
         load_shchur(name, root)

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from graphlearn.models.contrast import Contrast, ContrastTask, Views, draw_views, product
-from graphlearn.models.refine import rows_of
 from graphlearn.ops import CSR
 from graphlearn.ops.adjacency import edges_once
+from graphlearn.ops.rows import feature_rows
 from graphlearn.train import Trainer
 from graphlearn.train.task import Schedule
 
@@ -124,7 +124,7 @@ def test_loss_and_gradients_are_those_of_the_bilinear_layer(kind, form):
     nn.init.normal_(model.bias)
     nn.init.constant_(model.offset, 0.3)
     theirs = Published(model)
-    loss = model(rows_of(x) if form == "sparse" else x, views, order)
+    loss = model(feature_rows(x) if form == "sparse" else x, views, order)
     loss.backward()
     other = theirs(
         x.double(), dense(views.main), [dense(view) for view in views.others], order, kind
@@ -210,7 +210,8 @@ def test_any_number_of_threads_gives_the_same():
         for threads in range(1, 5):
             torch.set_num_threads(threads)
             _, _, views = some_views(nodes=2000)
-            for x in (vectors(2000, 300).detach(), rows_of(vectors(2000, 300).detach().relu())):
+            dense = vectors(2000, 300).detach()
+            for x in (dense, feature_rows(dense.relu())):
                 torch.manual_seed(0)
                 model = Contrast(300, hidden=64)
                 loss = model(x, views, torch.randperm(2000))

@@ -9,8 +9,8 @@ from torch_geometric.nn import GCNConv
 
 from graphlearn.models.gcn import GCN, GCNSVD, GCNJaccard
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.rows import feature_rows, one_hot
 from graphlearn.ops.similar import jaccard
-from graphlearn.tasks.features import one_hot, rows
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_gcn_equals_pyg():
     torch.nn.init.normal_(model.first.bias)
     expected = by_pyg(model, x, edges_of(graph))
     torch.testing.assert_close(model(x, model.prepare(x, graph)), expected)
-    torch.testing.assert_close(model(rows(x), model.prepare(x, graph)), expected)
+    torch.testing.assert_close(model(feature_rows(x), model.prepare(x, graph)), expected)
 
 
 def test_weights_start_as_in_pyg():
@@ -73,7 +73,7 @@ def test_jaccard_is_a_gcn_on_similar_ends(threshold):
     graph, x = node_case()
     model = GCNJaccard(7, 3, threshold=threshold).eval()
     pairs = edges_of(graph)
-    kept = pairs[:, jaccard(rows(x), pairs) >= threshold]
+    kept = pairs[:, jaccard(feature_rows(x), pairs) >= threshold]
     torch.testing.assert_close(model(x, model.prepare(x, graph)), by_pyg(model, x, kept))
 
 

@@ -7,7 +7,7 @@ from torch_geometric.nn import APPNP, GATConv, GCNConv, SGConv
 
 from graphlearn.models.node_baselines import NodeBaseline
 from graphlearn.ops.csr import CSR
-from graphlearn.tasks.features import one_hot
+from graphlearn.ops.rows import one_hot
 
 KINDS = ["mlp", "gcn", "gat", "sgc", "appnp"]
 

@@ -11,8 +11,8 @@ from torch_geometric.transforms import Compose
 
 import graphlearn as gl
 from graphlearn.models.purification import Purification, purify
-from graphlearn.models.refine import rows_of
 from graphlearn.ops import CSR
+from graphlearn.ops.rows import feature_rows
 
 
 def attacked(nodes: int = 60, seed: int = 0) -> Data:
@@ -81,7 +81,7 @@ def test_the_default_of_the_first_threshold_depends_on_the_features():
     for name, form in (
         ("binary", x), ("real", x * 0.7), ("identity", torch.eye(60)),
     ):  # fmt: skip
-        removed[name] = small(form.shape[1]).rough(rows_of(form), graph)[1].shape[1]
+        removed[name] = small(form.shape[1]).rough(feature_rows(form), graph)[1].shape[1]
     assert removed["binary"] > 0 == removed["real"] == removed["identity"]
     assert small(60, t1=0.03).rough(torch.eye(60), graph)[1].shape[1] == 0
     assert small(t1=0.03).rough(x * 0.7, graph)[1].shape[1] == removed["binary"]
@@ -92,7 +92,7 @@ def test_the_default_of_the_first_threshold_depends_on_the_features():
 def test_dense_and_sparse_features_give_the_same():
     data, model = attacked(), small()
     graph = CSR.from_edge_index(data.edge_index, 60, undirected=True)
-    one, two = model.refine(data.x, graph), model.refine(rows_of(data.x), graph)
+    one, two = model.refine(data.x, graph), model.refine(feature_rows(data.x), graph)
     torch.testing.assert_close(one.h, two.h)
     assert one.stats == two.stats and torch.equal(one.graph.col, two.graph.col)
 

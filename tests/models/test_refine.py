@@ -7,9 +7,10 @@ import torch
 from checks import vectors
 
 import graphlearn as gl
-from graphlearn.models.refine import add_nearest, entries, prune_edges, rows_of
+from graphlearn.models.refine import add_nearest, entries, prune_edges
 from graphlearn.ops import CSR
 from graphlearn.ops.adjacency import edges_once
+from graphlearn.ops.rows import feature_rows
 
 # Undirected edges of robust_cora, and how many have a Jaccard below 0.01, 0.02, ..., 0.05.
 GOLDEN = {
@@ -43,7 +44,7 @@ PUBLISHED = {"exclude_self": False, "symmetrize": False}
 @pytest.mark.parametrize("rate", GOLDEN)
 def test_published_counts(rate, data_root):
     data = gl.load("robust_cora", root=data_root, rate=rate).data
-    graph, x = CSR.from_edge_index(data.edge_index, 2485, undirected=True), rows_of(data.x)
+    graph, x = CSR.from_edge_index(data.edge_index, 2485, undirected=True), feature_rows(data.x)
     edges, counts = GOLDEN[rate]
     assert edges_once(graph).shape[1] == edges
     for t1, count in zip((0.01, 0.02, 0.03, 0.04, 0.05), counts, strict=True):
@@ -139,10 +140,3 @@ def test_entries_leave_loops_and_what_is_off():
     graph = CSR.from_edge_index(torch.tensor([[0, 0, 1], [0, 1, 0]]), 2)
     assert entries(graph).tolist() == [[0, 1], [1, 0]]
     assert entries(graph.without(torch.tensor([[1], [0]]))).tolist() == [[0], [1]]
-
-
-def test_rows_of_every_form():
-    x = torch.tensor([[0.0, 2.0], [0.0, 0.0], [1.0, 1.0]])
-    for form in (x, x.to_sparse(), rows_of(x)):
-        assert torch.equal(dense(rows_of(form)), x)
-    assert dense(rows_of(torch.tensor([2, 0]))).tolist() == [[0, 0, 1], [1, 0, 0]]

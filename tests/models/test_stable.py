@@ -5,10 +5,10 @@ import torch
 from checks import vectors
 from torch_geometric.nn.conv.gcn_conv import gcn_norm as pyg_norm
 
-from graphlearn.models.refine import rows_of
 from graphlearn.models.stable import STABLE, PowerGCN, preset
 from graphlearn.ops import CSR
 from graphlearn.ops.adjacency import power_norm
+from graphlearn.ops.rows import feature_rows
 
 TOY = CSR.from_edge_index(torch.tensor([[0, 0, 1, 1], [1, 2, 2, 3]]), 4, undirected=True)
 
@@ -90,7 +90,7 @@ def test_the_classifier_is_two_convolutions():
 
 
 def test_gradients_reach_the_weights_of_the_graph():
-    model, plain, x = some_model(t1=0.1, t2=0.0, k=2), some_graph(), rows_of(some_rows())
+    model, plain, x = some_model(t1=0.1, t2=0.0, k=2), some_graph(), feature_rows(some_rows())
     index = torch.stack([plain.rows(), plain.col.long()])
     weight = torch.ones(plain.num_entries, requires_grad=True)
     graph = CSR.from_edge_index(index, 40, weight=weight)

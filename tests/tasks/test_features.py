@@ -1,21 +1,16 @@
 """Features in the forms that models take."""
 
-import warnings
-
+import numpy as np
 import torch
 from torch_geometric.data import Data
 
 from graphlearn.data.dataset import Dataset
+from graphlearn.data.nodes import sparse_rows
 from graphlearn.ops.csr import CSR
-from graphlearn.tasks.features import features, one_hot, row_normalized, rows, taken
+from graphlearn.ops.rows import feature_rows
+from graphlearn.tasks.features import features, row_normalized, taken
 
 X = torch.tensor([[0.0, 2, 0], [0, 0, 0], [1, 0, 3]])
-
-
-def sparse_tensor(ptr, col, value, size):
-    with warnings.catch_warnings():  # torch says once that this layout is in beta
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.sparse_csr_tensor(ptr, col, value, size=size, check_invariants=False)
 
 
 def dense(x: CSR) -> torch.Tensor:
@@ -33,7 +28,8 @@ def test_few_values_are_stored_as_rows():
     assert isinstance(features(dataset(X), cpu), torch.Tensor)
     found = features(dataset(X), cpu, sparse=0.5)
     assert isinstance(found, CSR) and torch.equal(dense(found), X)
-    sparse = sparse_tensor([0, 1, 1, 3], [1, 0, 2], [2.0, 1.0, 3.0], (3, 3))
+    arrays = map(np.array, ([0, 1, 1, 3], [1, 0, 2], [2.0, 1, 3]))
+    sparse = sparse_rows(*arrays, (3, 3), source="x")
     found = features(dataset(sparse), cpu)
     assert isinstance(found, CSR) and torch.equal(dense(found), X)
 
@@ -44,22 +40,15 @@ def test_ids_stay_or_become_rows():
     assert torch.equal(features(dataset(None), cpu), torch.arange(3))
     found = features(dataset(ids), cpu, ids="rows")
     assert torch.equal(dense(found), torch.eye(3)[ids])
-    assert torch.equal(dense(one_hot(ids)), torch.eye(3)[ids])
-
-
-def test_stored_zeros_and_unsorted_columns_of_a_sparse_tensor():
-    x = sparse_tensor([0, 3, 3], [2, 0, 1], [5.0, 1.0, 0.0], (2, 3))
-    found = rows(x)
-    assert found.col.tolist() == [0, 2] and found.weight.tolist() == [1, 5]
 
 
 def test_rows_are_divided_by_their_sum():
     expected = X / X.sum(1, keepdim=True).clamp(min=1)
     assert torch.equal(row_normalized(X), expected)
-    torch.testing.assert_close(dense(row_normalized(rows(X))), expected)
+    torch.testing.assert_close(dense(row_normalized(feature_rows(X))), expected)
 
 
 def test_some_rows():
     which = torch.tensor([2, 1, 2])
     assert torch.equal(taken(X, which), X[which])
-    assert torch.equal(dense(taken(rows(X), which)), X[which])
+    assert torch.equal(dense(taken(feature_rows(X), which)), X[which])

@@ -2,10 +2,11 @@
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, pstdev
-from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from graphlearn.train.task import Schedule, Split, Task
 
 __all__ = ["Pretrained", "RobustClassification", "Trial", "tune"]
 
+_log = logging.getLogger(__name__)
 _RESTART = 3  # purpose tag of the random numbers of new weights
 _METRICS = ("accuracy", "f1", "loss")
 _MONITOR = {"accuracy": "accuracy", "loss": "-loss", "either": "improvements"}
@@ -209,9 +211,10 @@ def tune(
 ) -> list[Trial]:
     """Classifiers for a grid of settings, all with the encoder as it is.
 
-    First all pairs of `alpha` and `t2` with the `k` of the model, then all `k` with the best pair.
-    The attack rate plays no part, and test nodes none. The best trial has the highest accuracy,
-    among equals the least loss. The model of the task is left as it was.
+    First all pairs of `t2` and `k`, which edges go and which come, with the `alpha` of the model;
+    then, from the best trial so far, all values of `alpha`, of `t2` and of `k` in turn, until a
+    round brings nothing better. The attack rate plays no part, and test nodes none. The best trial
+    has the highest accuracy, among equals the least loss. The model of the task is left as it was.
 
     Args:
         task: Its model has been pretrained.
@@ -222,13 +225,24 @@ def tune(
     Returns:
         The trials in the order they were made.
     """
-    trials: list[Trial] = []
-    own = int(getattr(task.model, "k"))  # noqa: B009
-    for a, t in itertools.product(alpha, t2):
-        trials.append(_trial(task, a, t, own))
-    best = max(trials, key=_merit)
-    trials += [_trial(task, best.alpha, best.t2, other) for other in k if other != own]
-    return trials
+    own = float(getattr(task.model, "alpha"))  # noqa: B009
+    trials = {(own, t, n): _trial(task, own, t, n) for t, n in itertools.product(t2, k)}
+    lines: Mapping[str, Sequence[Any]] = {"alpha": alpha, "t2": t2, "k": k}
+    before, best = None, max(trials.values(), key=_merit)
+    while best != before:
+        _log.info(
+            "tuning: alpha %g, t2 %g and k %d have %.1f %% of the validation nodes right, the best "
+            "of %d classifiers",
+            *(best.alpha, best.t2, best.k, 100 * best.accuracy, len(trials)),
+        )
+        before = best
+        for name, values in lines.items():
+            for value in values:
+                settings = best._replace(**{name: value})[:3]
+                if settings not in trials:
+                    trials[settings] = _trial(task, *settings)
+            best = max(trials.values(), key=_merit)
+    return list(trials.values())
 
 
 def _trial(task: RobustClassification, alpha: float, t2: float, k: int) -> Trial:

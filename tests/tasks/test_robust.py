@@ -1,5 +1,6 @@
 """Robust classification: stages, runs, selection, tuning, interruption."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -165,11 +166,39 @@ def test_tuning_takes_the_best_trial_and_leaves_the_rest():
     trials = tune(task, **grid)
     assert all(torch.equal(value, state[name]) for name, value in task.model.state_dict().items())
     assert [trial[:3] for trial in trials[:4]] == [
-        (-0.5, 0.0, 3), (-0.5, 0.9, 3), (2.0, 0.0, 3), (2.0, 0.9, 3),
+        (0.3, 0.0, 0), (0.3, 0.0, 3), (0.3, 0.9, 0), (0.3, 0.9, 3),
     ]  # fmt: skip
     best = max(trials[:4], key=lambda trial: (trial.accuracy, -trial.loss))
-    assert [trial[:3] for trial in trials[4:]] == [(best.alpha, best.t2, 0)]
+    assert trials[4][:3] == (-0.5, best.t2, best.k)
     assert len({(trial.accuracy, trial.loss) for trial in trials}) > 1
+
+
+def test_tuning_goes_on_from_the_best_until_nothing_is_better(monkeypatch, caplog):
+    """A slope that takes several turns along the axes."""
+
+    def trial(task, alpha, t2, k):
+        return Trial(alpha, t2, k, 1 - 0.1 * (alpha - k) ** 2 - 0.06 * k**2 - 0.01 * t2, 0.5)
+
+    task = task_of()
+    task.model.choose(alpha=3.0, t2=0.0, k=0)
+
+    monkeypatch.setattr("graphlearn.tasks.robust._trial", trial)
+    grid = {"alpha": (0.0, 1.0, 2.0, 3.0), "t2": (0.0, 0.5), "k": (0, 1, 2, 3)}
+    with caplog.at_level(logging.INFO):
+        trials = tune(task, **grid)
+    asked = [found[:3] for found in trials]
+    assert asked[:8] == [(3.0, t, n) for t in grid["t2"] for n in grid["k"]]
+    assert len(set(asked)) == len(asked) < 4 * 2 * 4
+    best = max(trials, key=lambda found: found.accuracy)
+    assert best[:3] == (1.0, 0.0, 1)
+    near = [best._replace(**{name: value})[:3] for name in grid for value in grid[name]]
+    assert set(near) <= set(asked)  # nothing beside the best was left out
+    assert [message.partition(" have ")[0] for message in caplog.messages] == [
+        f"tuning: alpha {alpha}, t2 0 and k {k}" for alpha, k in ((3, 2), (2, 1), (1, 1))
+    ]
+    assert caplog.messages[0].endswith(
+        " have 66.0 % of the validation nodes right, the best of 8 classifiers"
+    )
 
 
 def test_what_was_tuned_is_used_and_saved(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Every recipe: its knobs exist, its model is built, one step is trained."""
 
 import dataclasses
+import functools
 import warnings
 
 import pytest
@@ -11,6 +12,7 @@ from graphlearn import data
 from graphlearn.data.dataset import Dataset
 from graphlearn.knobs import build, locate
 from graphlearn.recipe import SECTIONS, Recipe, find, names, recipes, settings
+from graphlearn.tasks import robust
 from graphlearn.train.trainer import Trainer
 
 ALL = [pytest.param(one, id=f"{one.name}-{one.dataset}") for one in recipes()]
@@ -39,7 +41,9 @@ def toy_for(recipe: Recipe) -> Dataset:
 
 
 @pytest.mark.parametrize("recipe", ALL)
-def test_a_recipe_trains_one_epoch(recipe):
+def test_a_recipe_trains_one_epoch(recipe, monkeypatch):
+    few = functools.partial(robust.tune, alpha=(0.3,), t2=(0.1, 0.7), k=(5,))
+    monkeypatch.setattr(robust, "tune", few)
     settings(recipe)
     knobs = settings(small(recipe))
     dataset = toy_for(recipe)

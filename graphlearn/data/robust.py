@@ -29,6 +29,8 @@ from graphlearn.data.archive import open_npz
 from graphlearn.data.dataset import Dataset
 from graphlearn.data.nodes import node_dataset, sparse_rows, undirected
 from graphlearn.data.ogb_files import write_npz
+from graphlearn.ops.csr import CSR
+from graphlearn.ops.rows import feature_rows
 from graphlearn.train.task import Split
 
 __all__ = ["attacked", "load_robust", "read_robust", "save_robust"]
@@ -143,12 +145,12 @@ def save_robust(
     for rate in graphs:
         if rate <= 0:
             raise ValueError(f"rates must be positive, the clean graph is always saved, got {rate}")
-    num_nodes = int(dataset.facts["num_nodes"])
+    num_nodes, width = int(dataset.facts["num_nodes"]), int(dataset.facts["in_channels"])
     (folder / attack).mkdir(parents=True, exist_ok=True)
     clean = data.clean_edge_index if "clean_edge_index" in data else data.edge_index
     for rate, edge_index in graphs.items():
         write_npz(folder / attack / f"adj_{rate:g}.npz", _rows_of(edge_index, num_nodes))
-    write_npz(folder / "features.npz", _feature_rows(data.x, int(dataset.facts["in_channels"])))
+    write_npz(folder / "features.npz", _arrays(feature_rows(data.x), width))
     write_npz(
         folder / "split.npz", {key: dataset.splits[split].numpy() for split, key in _PARTS.items()}
     )
@@ -261,27 +263,17 @@ def _ids(values: np.ndarray, source: Path, num_nodes: int) -> Tensor:
     return torch.from_numpy(values.astype(np.int64))
 
 
-def _rows_of(edge_index: Tensor, num_nodes: int) -> dict[str, np.ndarray]:
-    row, col = undirected(edge_index, num_nodes)
-    return _arrays(row, col, torch.ones(len(row)), (num_nodes, num_nodes))
+def _rows_of(edge_index: Tensor, num_nodes: int) -> dict[str, Any]:
+    return _arrays(CSR.from_edge_index(undirected(edge_index, num_nodes), num_nodes), num_nodes)
 
 
-def _feature_rows(x: Tensor, width: int) -> dict[str, np.ndarray]:
-    if x.dim() == 1:
-        return _arrays(torch.arange(len(x)), x, torch.ones(len(x)), (len(x), width))
-    if x.layout == torch.sparse_csr:
-        row = torch.repeat_interleave(torch.arange(len(x)), x.crow_indices().diff())
-        return _arrays(row, x.col_indices(), x.values(), (len(x), width))
-    row, col = x.nonzero().T
-    return _arrays(row, col, x[row, col], (len(x), width))
-
-
-def _arrays(row: Tensor, col: Tensor, value: Tensor, shape: tuple[int, int]) -> dict[str, Any]:
-    """What scipy's `load_npz` expects, for entries that are sorted by row."""
+def _arrays(rows: CSR, width: int) -> dict[str, Any]:
+    """What scipy's `load_npz` expects."""
+    value = torch.ones(rows.num_entries) if rows.weight is None else rows.weight
     return {
-        "indptr": np.searchsorted(row.numpy(), np.arange(shape[0] + 1)).astype(np.int32),
-        "indices": col.numpy().astype(np.int32),
-        "data": value.numpy().astype(np.float32),
-        "shape": np.array(shape),
+        "indptr": rows.ptr.numpy().astype(np.int32),
+        "indices": rows.col.numpy(),
+        "data": value.numpy(),
+        "shape": np.array((rows.num_rows, width)),
         "format": np.array(b"csr"),
     }

@@ -14,6 +14,7 @@ from graphlearn.ops.backend import check_range
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.hops import gated_hops, hop_gates
+from graphlearn.ops.rows import feature_rows
 
 __all__ = ["DAGNN", "DAProp"]
 
@@ -262,14 +263,12 @@ class DAGNN(nn.Module):
         """Sparse tensors and ids as sparse rows."""
         if isinstance(x, CSR):
             return x
-        if x.layout is not torch.strided:
-            x = x.coalesce().to_sparse_csr() if x.layout is torch.sparse_coo else x
-            return CSR(x.crow_indices(), x.col_indices().int(), x.shape[1], weight=x.values())
-        if x.dim() == 1 and not x.is_floating_point():
-            check_range(self.in_channels, x)
-            ptr = torch.arange(len(x) + 1, device=x.device)
-            return CSR(ptr, x.int(), self.in_channels)
-        return x
+        if x.layout is torch.strided and (x.dim() > 1 or x.is_floating_point()):
+            return x
+        if x.dim() > 1:
+            return feature_rows(x)
+        check_range(self.in_channels, x)
+        return replace(feature_rows(x), num_cols=self.in_channels)
 
 
 class _Prepared:

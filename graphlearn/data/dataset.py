@@ -62,16 +62,20 @@ class Dataset:
             -1 for an unlabelled node, and `data.x` float (N, F), a sparse CSR tensor (N, F), or
             ids (N,) that stand for one-hot rows; beside them `train_mask`, `val_mask` and
             `test_mask`, and where the graph was attacked `clean_edge_index` and `target_nodes`.
-            For events, a `TemporalData` in order of time.
+            For events, a `TemporalData` in order of time. For interactions, a `HeteroData` whose
+            edges `("user", "rates", "item")` are those of training.
         splits: What each split holds; `LinkSplit` for links, sorted node ids for nodes,
-            `EventSplit` for events.
+            `EventSplit` for events, users and items (2, E) for interactions: each pair once, in no
+            other split, sorted by user, then item.
         facts: Sizes that models are built from: `num_nodes`, `in_channels` (0 where nodes carry
             ids), `num_ids` (0 where nodes carry features), ...; for nodes `in_channels` (the number
             of ids where they carry ids) and `out_channels` (the number of classes); for events
             `num_events`, `edge_dim`, `node_dim`, and of the training events `time_span` and the
-            mean `time_gap`.
-        names: Name of each node where the source has them.
+            mean `time_gap`; for interactions `num_users`, `num_items`, and `num_nodes`, their sum.
+        names: Name of each node where the source has them; of interactions those of all users,
+            then those of all items.
         classes: Name of each class where the source has them.
+        titles: What the items of interactions are called where the source says so.
     """
 
     name: str
@@ -82,3 +86,4 @@ class Dataset:
     facts: Mapping[str, Any]
     names: Sequence[str] | None = None
     classes: Sequence[str] | None = None
+    titles: Sequence[str] | None = None

@@ -1,6 +1,6 @@
 """CSR, the one graph type inside the package: sorted neighbour lists."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -35,6 +35,8 @@ class CSR:
     keep: Bool[Tensor, " edge"] | None = None
     weight: Float[Tensor, " edge"] | None = None
     symmetric: bool = False
+    _kept: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    """What was computed from `ptr` and `col`; matrices that differ in values alone share it."""
 
     @classmethod
     def from_edge_index(
@@ -126,6 +128,27 @@ class CSR:
         """Position of each entry `(row, column)` in `col`, or -1."""
         return locate(self.ptr, self.col, pairs[0], pairs[1])
 
+    def reverse(self) -> Int[Tensor, " edge"]:
+        """Position of the entry `(j, i)` for each entry `(i, j)`; computed once.
+
+        Raises:
+            ValueError: if the matrix is not symmetric.
+
+        Example:
+            >>> path = CSR.from_edge_index(torch.tensor([[0, 1], [1, 2]]), 3, undirected=True)
+            >>> path.reverse()
+            tensor([1, 0, 3, 2])
+        """
+        if not self.symmetric:
+            raise ValueError(
+                "this needs an undirected graph, each edge in both directions; "
+                "make it with CSR.from_edge_index(..., undirected=True)"
+            )
+        if "reverse" not in self._kept:
+            # The transpose, sorted by row, is the matrix itself: its entries come in this order.
+            self._kept["reverse"] = torch.argsort(self.col, stable=True)
+        return self._kept["reverse"]
+
     def without(self, pairs: Int[Tensor, "2 pair"], *, records: bool = False) -> "CSR":
         """The same matrix with some entries switched off, in O(pairs log degree).
 
@@ -171,6 +194,7 @@ class CSR:
             col=self.col.to(device),
             keep=None if self.keep is None else self.keep.to(device),
             weight=None if self.weight is None else self.weight.to(device),
+            _kept={name: value.to(device) for name, value in self._kept.items()},
         )
 
 

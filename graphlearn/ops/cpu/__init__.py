@@ -3,6 +3,7 @@
 from graphlearn.ops.cpu.absorb import absorb, absorb_grad
 from graphlearn.ops.cpu.commit import commit
 from graphlearn.ops.cpu.dropout import dropout, rectify
+from graphlearn.ops.cpu.ends import end_sums, row_totals
 from graphlearn.ops.cpu.hops import gated_hops, gated_hops_grad
 from graphlearn.ops.cpu.join import join, listing
 from graphlearn.ops.cpu.locate import locate
@@ -18,6 +19,7 @@ from graphlearn.ops.cpu.pairs import pair_product, pair_spread
 from graphlearn.ops.cpu.pairscore import pair_scores, pair_scores_grad
 from graphlearn.ops.cpu.refresh import refresh, refresh_grad, refresh_kept
 from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
+from graphlearn.ops.cpu.transport import transport, transport_dot
 
 __all__ = [
     "absorb",
@@ -25,6 +27,7 @@ __all__ = [
     "commit",
     "difference",
     "dropout",
+    "end_sums",
     "gated_hops",
     "gated_hops_grad",
     "join",
@@ -47,4 +50,7 @@ __all__ = [
     "refresh",
     "refresh_grad",
     "refresh_kept",
+    "row_totals",
+    "transport",
+    "transport_dot",
 ]

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from graphlearn.nn import Linear
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.ends import end_sums, flipped
+from graphlearn.ops.small import small_product
 
-__all__ = ["Maps", "Orthogonal", "RestrictionMaps", "blocks", "orthogonal", "products"]
+__all__ = ["Maps", "Orthogonal", "RestrictionMaps", "blocks", "orthogonal"]
 
 Maps = Literal["scalar", "diagonal", "orthogonal", "general"]
 Orthogonal = Literal["cayley", "matrix_exp", "householder", "euler"]
@@ -113,19 +114,9 @@ def blocks(graph: CSR, maps: Float[Tensor, "edge *stalk"]) -> Float[Tensor, "edg
         maps: Map of the row's node at each entry.
     """
     other = flipped(graph, maps.flatten(1)).view_as(maps)
-    return maps * other if maps.ndim == 2 else products(maps, other)
-
-
-def products(
-    left: Float[Tensor, "edge stalk stalk"], right: Float[Tensor, "edge stalk stalk"]
-) -> Float[Tensor, "edge stalk stalk"]:
-    """Transpose of the one times the other, for very many very small matrices.
-
-    Args:
-        left: The ones that are transposed.
-        right: The others.
-    """
-    return (left.unsqueeze(-1) * right.unsqueeze(-2)).sum(1)
+    if maps.ndim == 2:
+        return maps * other
+    return small_product(maps, other, transpose_left=True)
 
 
 def orthogonal(
@@ -175,7 +166,9 @@ def _reflections(lower: Tensor) -> Tensor:
     for k in range(dim - 1):
         v = lower[:, :, k] + eye[k]
         turn = 2 / v.square().sum(1)
-        out = out - (out * v.unsqueeze(1)).sum(2, keepdim=True) * v.unsqueeze(1) * turn[:, None, None]
+        out = (
+            out - (out * v.unsqueeze(1)).sum(2, keepdim=True) * v.unsqueeze(1) * turn[:, None, None]
+        )
     return out
 
 

@@ -7,12 +7,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from graphlearn.models.mf import MF, Readout, both_ways, readout
-from graphlearn.models.restriction import Maps, Orthogonal, RestrictionMaps, blocks, products
+from graphlearn.models.restriction import Maps, Orthogonal, RestrictionMaps, blocks
 from graphlearn.nn import Linear
 from graphlearn.ops.adjacency import row_sums
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.ends import row_totals
 from graphlearn.ops.roots import inverse_root
+from graphlearn.ops.small import small_product
 from graphlearn.ops.transport import transport
 
 __all__ = ["Normalization", "Sheaf", "SheafConv", "SheafRecommender"]
@@ -180,15 +181,14 @@ class SheafConv(nn.Module):
         matrix = graph if isinstance(graph, CSR) else _undirected(graph, len(x))
         maps = self.maps(x, matrix)
         weight = matrix.values()
-        own = maps.square() if maps.ndim == 2 else products(maps, maps)
         block = blocks(matrix, maps)
         if weight is not None:
             weight = weight.to(x.dtype).view(-1, *[1] * (maps.ndim - 1))
-            own, block = own * weight, block * weight
+            block = block * weight
         if self.maps.kind == "orthogonal":  # Q^T Q is the identity
             diagonal = row_sums(matrix).to(x.dtype).unsqueeze(1)
         else:
-            diagonal = row_totals(matrix, own.flatten(1)).view(-1, *own.shape[1:])
+            diagonal = _diagonal(matrix, maps, weight)
         return Sheaf(matrix, diagonal, block, self._scale(matrix, diagonal))
 
     def _scale(self, graph: CSR, diagonal: Tensor) -> Tensor | None:
@@ -311,6 +311,13 @@ class SheafRecommender(MF):
                 sheaf = conv.sheaf(outputs[-1], graph)
             outputs.append(conv(outputs[-1], graph, sheaf=sheaf))
         return readout(outputs, self.readout)
+
+
+def _diagonal(graph: CSR, maps: Tensor, weight: Tensor | None) -> Tensor:
+    """Sum over the edges of each node of the transpose of its map times the map."""
+    own = maps.square() if maps.ndim == 2 else small_product(maps, maps, transpose_left=True)
+    own = own if weight is None else own * weight
+    return row_totals(graph, own.flatten(1)).view(-1, *own.shape[1:])
 
 
 def _times(matrix: Tensor, x: Tensor) -> Tensor:

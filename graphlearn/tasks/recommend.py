@@ -205,9 +205,7 @@ class Recommendation(Task):
             self._sampler = InteractionSampler(train)
         seed = fold(self.seed, self.stage, self.epoch)
         each = 1 if self.shared else self.negatives
-        drawn = self._sampler.draw(
-            train.num_entries, seed=seed, by=self.sampling, negatives=each
-        )
+        drawn = self._sampler.draw(train.num_entries, seed=seed, by=self.sampling, negatives=each)
         rank, world = self.shard
         for number, first in enumerate(range(0, train.num_entries, self.batch_size)):
             part = slice(first, first + self.batch_size)
@@ -235,9 +233,9 @@ class Recommendation(Task):
             seen = seen_mask(self._known["train"], batch.users.cpu(), batch.neg.cpu())
             false = false.masked_fill(seen.to(h.device), -torch.inf)
         else:
-            false = _scores(
-                h, batch.users.repeat_interleave(neg.shape[1]), neg.flatten()
-            ).view_as(neg)
+            false = _scores(h, batch.users.repeat_interleave(neg.shape[1]), neg.flatten()).view_as(
+                neg
+            )
         scale = self.shard.world / batch.size
         loss = total(self.loss(true.float(), false.float())) * scale
         if self.regularization:

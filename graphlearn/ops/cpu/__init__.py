@@ -18,6 +18,7 @@ from graphlearn.ops.cpu.overlap import (
 from graphlearn.ops.cpu.pairs import pair_product, pair_spread
 from graphlearn.ops.cpu.pairscore import pair_scores, pair_scores_grad
 from graphlearn.ops.cpu.refresh import refresh, refresh_grad, refresh_kept
+from graphlearn.ops.cpu.small import small_product
 from graphlearn.ops.cpu.spmm import propagate, propagate_dot, propagate_max, propagate_spread
 from graphlearn.ops.cpu.transport import transport, transport_dot
 
@@ -51,6 +52,7 @@ __all__ = [
     "refresh_grad",
     "refresh_kept",
     "row_totals",
+    "small_product",
     "transport",
     "transport_dot",
 ]

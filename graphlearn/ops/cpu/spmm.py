@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from graphlearn.ops.cpu.jit import Array, jit, share
+from graphlearn.ops.cpu.lanes import LANES, dot, gather
 
 __all__ = ["propagate", "propagate_dot", "propagate_max", "propagate_spread"]
 
@@ -35,6 +36,15 @@ def _gather(
                 for f in range(row.size):
                     row[f] += a[f]
                 e += 1
+
+
+@jit
+def _gather_lanes(
+    first: int, last: int, ptr: Array, col: Array, weight: Array, x: Array, out: Array, width: int
+) -> None:
+    """Sums stay in vector registers from the first entry of a row to its last."""
+    for r in range(first, last):
+        gather(out, r, x, width, col, weight, ptr[r], ptr[r + 1])
 
 
 @jit
@@ -70,6 +80,15 @@ def _dot(first: int, last: int, ptr: Array, col: Array, x: Array, grad: Array, o
 
 
 @jit
+def _dot_lanes(
+    first: int, last: int, ptr: Array, col: Array, x: Array, grad: Array, out: Array, width: int
+) -> None:
+    for r in range(first, last):
+        for e in range(ptr[r], ptr[r + 1]):
+            out[e] = dot(x, np.intp(col[e]), grad, r, width)
+
+
+@jit
 def _max(
     first: int, last: int, ptr: Array, col: Array, weight: Array, x: Array, out: Array, arg: Array
 ) -> None:
@@ -99,9 +118,14 @@ def propagate(ptr: Tensor, col: Tensor, weight: Tensor | None, x: Tensor) -> Ten
     """See `graphlearn.ops.propagate`, reduce="sum"."""
     x = x.detach().contiguous()
     out = torch.empty(ptr.numel() - 1, x.shape[1], dtype=x.dtype)
-    work = (col.numel() + ptr.numel()) * x.shape[1]
-    arrays = (ptr.numpy(), col.numpy(), _values(weight, x), x.numpy(), out.numpy())
-    share(_gather, ptr.numel() - 1, work, *arrays)
+    work, width = (col.numel() + ptr.numel()) * x.shape[1], x.shape[1]
+    arrays = [ptr.numpy(), col.numpy(), _values(weight, x), x.numpy(), out.numpy()]
+    # An entry of value zero takes no part, whatever x holds there: that costs a look at each.
+    if weight is not None and width and width % LANES == 0 and arrays[2].all():
+        flat = (*arrays[:3], x.view(-1).numpy(), out.view(-1).numpy())
+        share(_gather_lanes, ptr.numel() - 1, work, *flat, width)
+    else:
+        share(_gather, ptr.numel() - 1, work, *arrays)
     return out
 
 
@@ -121,8 +145,13 @@ def propagate_dot(ptr: Tensor, col: Tensor, x: Tensor, grad: Tensor) -> Tensor:
     """Inner product of `x[col]` and `grad[row]` at each entry: the gradient of its weight."""
     x, grad = x.detach().contiguous(), grad.detach().contiguous()
     out = torch.empty(col.numel(), dtype=x.dtype)
-    arrays = (ptr.numpy(), col.numpy(), x.numpy(), grad.numpy(), out.numpy())
-    share(_dot, ptr.numel() - 1, x.shape[1] * col.numel(), *arrays)
+    work, width = x.shape[1] * col.numel(), x.shape[1]
+    if width and width % LANES == 0:
+        flat = (x.view(-1).numpy(), grad.view(-1).numpy(), out.numpy(), width)
+        share(_dot_lanes, ptr.numel() - 1, work, ptr.numpy(), col.numpy(), *flat)
+    else:
+        arrays = (ptr.numpy(), col.numpy(), x.numpy(), grad.numpy(), out.numpy())
+        share(_dot, ptr.numel() - 1, work, *arrays)
     return out
 
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = {  # a file imports from its own layer or from below
     **dict.fromkeys(["extras", "settings"], 1),
-    **dict.fromkeys(["ops", "metrics", "train"], 2),
+    **dict.fromkeys(["ops", "metrics", "ranking", "train"], 2),
     "nn": 3,
     "sampling": 3.5,
     "attacks": 3.5,

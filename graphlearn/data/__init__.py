@@ -121,9 +121,10 @@ def load(
             or `HeteroData`.
         root: Folder of the named sets; by default `GRAPHLEARN_DATA` or the cache folder.
         kind: What the data set is for: its links, the classes of its nodes, events, or
-            interactions of users and items, which a file must be asked for; `auto` takes a file for events if a header names a time, or an archive has the arrays `src`,
-            `dst` and `t`, for nodes if there are `labels`, and for links else. A named set that
-            serves several is for links unless you say so.
+            interactions of users and items, which a file must be asked for; `auto` takes a file
+            for events if a header names a time, or an archive has the arrays `src`, `dst` and
+            `t`, for nodes if there are `labels`, and for links else. A named set that serves
+            several is for the first of links, events and others unless you say so.
         seed: Seed of the split, and of an attack; official splits do not depend on it.
         protocol: How edges are split: as the source prescribes (auto), the official OGB split, the
             70/10/20 of the Planetoid literature, at random, or with hard negatives (heart). How
@@ -161,23 +162,11 @@ def load(
         ValueError: if a file or an option is not valid; the message names file and line.
     """
     options = {
-        "root": root,
-        "seed": seed,
-        "protocol": protocol,
-        "valid": valid,
-        "test": test,
-        "features": features,
-        "labels": labels,
-        "num_nodes": num_nodes,
-        "trust_pickle": trust_pickle,
-        "min_year": min_year,
-        "replay": replay,
-        "strict": strict,
-        "attack": attack,
-        "rate": rate,
-        "min_rating": min_rating,
-        "k_core": k_core,
-    }
+        "root": root, "seed": seed, "protocol": protocol, "valid": valid, "test": test,
+        "features": features, "labels": labels, "num_nodes": num_nodes,
+        "trust_pickle": trust_pickle, "min_year": min_year, "replay": replay, "strict": strict,
+        "attack": attack, "rate": rate, "min_rating": min_rating, "k_core": k_core,
+    }  # fmt: skip
     found = find(source, "node" if kind == "auto" and labels is not None else kind)
     drawn = found.kind == "node" and attack in _DRAWN
     if drawn:

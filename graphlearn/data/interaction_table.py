@@ -21,11 +21,17 @@ __all__ = ["read_rows"]
 
 _log = logging.getLogger(__name__)
 _USERS = ("user", "user_id", "userid", "user-id", "u", "uid", "reviewer", "reviewer_id")
-_ITEMS = tuple(
-    name + tail
-    for name in ("item", "movie", "book", "product", "artist", "track", "business", "news")
-    for tail in ("", "_id", "id", "-id")
-) + ("i", "iid", "isbn", "asin")
+_ITEMS = (
+    "i",
+    "iid",
+    "isbn",
+    "asin",
+    *(
+        name + tail
+        for name in ("item", "movie", "book", "product", "artist", "track", "business", "news")
+        for tail in ("", "_id", "id", "-id")
+    ),
+)
 _RATINGS = ("rating", "ratings", "score", "stars", "book-rating")
 _TIMES = ("time", "timestamp", "ts", "t", "date")
 _Array = npt.NDArray[Any]

@@ -1,6 +1,6 @@
 """Sheaf diffusion on any undirected graph, and the recommender made of it."""
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -162,10 +162,10 @@ class SheafConv(nn.Module):
         """
         if sheaf is None:
             sheaf = self.sheaf(x, graph)
-        step = self.step_size * self.nonlinearity(sheaf.laplacian(self._mixed(x)))
+        step: Tensor = self.step_size * self.nonlinearity(sheaf.laplacian(self._mixed(x)))
         if self.damping is None:
             return x - step
-        keep = (1 + self.damping.tanh()).repeat_interleave(self.width)
+        keep: Tensor = (1 + self.damping.tanh()).repeat_interleave(self.width)
         return keep * x - step
 
     def sheaf(self, x: Float[Tensor, "node chan"], graph: CSR | Int[Tensor, "2 edge"]) -> Sheaf:
@@ -305,8 +305,9 @@ class SheafRecommender(MF):
             graph: What `prepare` returned.
         """
         outputs: list[Tensor] = [self.embedding]
-        sheaf: Any = None
+        sheaf: Sheaf | None = None
         for conv in self.convs:
+            assert isinstance(conv, SheafConv)
             if self.per_layer or sheaf is None:
                 sheaf = conv.sheaf(outputs[-1], graph)
             outputs.append(conv(outputs[-1], graph, sheaf=sheaf))

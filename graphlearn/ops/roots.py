@@ -43,7 +43,8 @@ class _InverseRoot(torch.autograd.Function):
         top = value.amax(-1, keepdim=True).clamp(min=torch.finfo(value.dtype).tiny)
         inverse = torch.where(value > _TINY * top, value.clamp(min=0).rsqrt(), 0.0)
         ctx.save_for_backward(inverse, vector)
-        return (vector * inverse.unsqueeze(-2)) @ vector.mT
+        out: Tensor = (vector * inverse.unsqueeze(-2)) @ vector.mT
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ANN401
@@ -53,4 +54,5 @@ class _InverseRoot(torch.autograd.Function):
         both = left + right
         factor = -torch.where(both > 0, (left * right).square() / both, 0.0)
         grad = vector.mT @ ((grad + grad.mT) / 2) @ vector
-        return vector @ (factor * grad) @ vector.mT
+        out: Tensor = vector @ (factor * grad) @ vector.mT
+        return out

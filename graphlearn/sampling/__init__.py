@@ -1,5 +1,8 @@
 """What is drawn from a graph or stream: batches, negatives, candidates for new links."""
 
+from typing import TYPE_CHECKING
+
+from graphlearn.extras import lazy
 from graphlearn.sampling.batches import fold, index_batches
 from graphlearn.sampling.candidates import all_pairs, two_hop_pairs
 from graphlearn.sampling.events import (
@@ -11,7 +14,11 @@ from graphlearn.sampling.events import (
 from graphlearn.sampling.negatives import corrupt, uniform
 from graphlearn.sampling.neighbors import NeighborSampler, Sampled
 
+if TYPE_CHECKING:
+    from graphlearn.sampling.interactions import InteractionSampler, seen_mask
+
 __all__ = [
+    "InteractionSampler",
     "NeighborSampler",
     "OneVsMany",
     "PastPairs",
@@ -22,6 +29,15 @@ __all__ = [
     "fold",
     "index_batches",
     "random_destinations",
+    "seen_mask",
     "two_hop_pairs",
     "uniform",
 ]
+
+__getattr__, _ = lazy(
+    __name__,
+    {
+        "InteractionSampler": "graphlearn.sampling.interactions:InteractionSampler",
+        "seen_mask": "graphlearn.sampling.interactions:seen_mask",
+    },
+)

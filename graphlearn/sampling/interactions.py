@@ -1,4 +1,4 @@
-"""True and false items to train a recommender with."""
+"""Positive and negative items for training a recommender."""
 
 from typing import Literal, NamedTuple
 
@@ -6,17 +6,18 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from graphlearn.ops.backend import check_range
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.locate import expand_rows
 from graphlearn.sampling.batches import fold
 
-__all__ = ["Drawn", "InteractionSampler", "seen_mask"]
+__all__ = ["InteractionSampler", "Triples", "seen_mask"]
 
-_USERS, _ITEMS, _FALSE = range(3)  # what random numbers are for
+_ORDER, _POSITIVES, _NEGATIVES = range(3)  # purpose tags of random numbers
 
 
-class Drawn(NamedTuple):
-    """Users, an item of each (B,), and items that they do not have (B, K)."""
+class Triples(NamedTuple):
+    """Users (B,), an item that each has in training (B,), and items that it has not (B, K)."""
 
     users: Tensor
     pos: Tensor
@@ -24,119 +25,171 @@ class Drawn(NamedTuple):
 
 
 class InteractionSampler:
-    r"""Draws users, items that they have, and items that they do not have.
+    r"""Draws users, items that they have in training, and items that they have not.
 
-    False items are exact and need no second try: with the items :math:`c_0 < c_1 < \ldots` of a
-    user, there are :math:`c_k - k` others before :math:`c_k`, a list that is sorted like the items
-    themselves, so that the r-th other item is found by one binary search.
+    Negatives are exact without a second try. Before the item :math:`c_j` of a user's items
+    :math:`c_0 < c_1 < \dots` there are :math:`c_j - j` items that the user has not seen, so the
+    r-th of those, counted from 0, is :math:`r + \#\{j : c_j - j \le r\}`: one binary search.
 
-    Users who have every item, or none, are never drawn.
+    Users who have no item, or every item, are never drawn. All tensors are on the CPU, and random
+    numbers for users, positives and negatives do not depend on each other.
 
     Args:
         train: Training interactions, users by items.
 
     Raises:
-        ValueError: if there is no user to draw.
+        ValueError: if no user can be drawn, or `train` has entries switched off.
     """
 
     def __init__(self, train: CSR) -> None:
-        self.train = train
-        degree = train.ptr.diff()
-        fit = (degree > 0) & (degree < train.num_cols)
-        self.users = fit.nonzero().squeeze(1)
-        if not len(self.users):
+        if train.keep is not None:
             raise ValueError(
-                "no user can be drawn: each has either no training item or all of them, so that "
-                "there is nothing to rank"
+                "interactions to draw from must all take part, got a matrix with `keep`; "
+                "build it from those that count"
             )
-        self._entries = fit[train.rows()].nonzero().squeeze(1)
-        place = torch.arange(train.num_entries) - train.ptr[train.rows()]
-        self._keys = train.rows() * train.num_cols + train.col - place
+        self.num_users, self.num_items = train.num_rows, train.num_cols
+        self._ptr, self._col, self._row = train.ptr.cpu(), train.col.cpu(), train.rows().cpu()
+        self._degree = self._ptr.diff()
+        fit = (self._degree > 0) & (self._degree < self.num_items)
+        self._users = fit.nonzero().squeeze(1)
+        if not len(self._users):
+            raise ValueError(
+                "no user has both a training item and an item to tell it from: of "
+                f"{self.num_users} users {int((self._degree == 0).sum())} have no item, "
+                f"the others have all {self.num_items}"
+            )
+        self._entries = fit[self._row].nonzero().squeeze(1)
+        place = torch.arange(len(self._col)) - self._ptr[self._row]
+        self._keys = self._row * self.num_items + (self._col - place)  # ascending
 
     def draw(
         self, num: int, *, seed: int, by: Literal["user", "edge"] = "user", negatives: int = 1
-    ) -> Drawn:
-        """Users, an item of each, and items that they do not have.
+    ) -> Triples:
+        """Users, a positive item for each, and negative items.
 
         Args:
-            num: How many.
+            num: Number of triples.
             seed: Decides the result, alone.
-            by: `user` visits all users in random order, again and again, and draws one of their
-                items; `edge` visits all interactions in random order.
-            negatives: False items for each.
-        """
-        if by == "edge":
-            entry = self._entries[_visits(len(self._entries), num, fold(seed, _USERS))]
-            users = torch.searchsorted(self.train.ptr, entry, right=True) - 1
-        else:
-            users = self.users[_visits(len(self.users), num, fold(seed, _USERS))]
-            generator = torch.Generator().manual_seed(fold(seed, _ITEMS))
-            start, size = self.train.ptr[users], self.train.ptr[users + 1] - self.train.ptr[users]
-            share = torch.rand(num, generator=generator, dtype=torch.float64)
-            entry = start + (share * size).long()
-        return Drawn(users, self.train.col[entry].long(), self.unseen(users, negatives, seed=seed))
+            by: `user`: all users in random order, then again in another, and one uniform item of
+                each; `edge`: all interactions in random order, then again in another.
+            negatives: Items for each triple that its user does not have, uniform, independent.
 
-    def unseen(self, users: Int[Tensor, " batch"], k: int, *, seed: int) -> Int[Tensor, "batch k"]:
+        Raises:
+            ValueError: if a number is negative, or `by` is neither.
+
+        Example:
+            >>> train = CSR.from_edge_index(torch.tensor([[0, 1], [0, 1]]), 2, num_cols=2)
+            >>> InteractionSampler(train).draw(2, seed=0)
+            Triples(users=tensor([0, 1]), pos=tensor([0, 1]), neg=tensor([[1],
+                    [0]]))
+        """
+        if by not in ("user", "edge"):
+            raise ValueError(f"by must be 'user' or 'edge', got {by!r}")
+        if min(num, negatives) < 0:
+            raise ValueError(
+                f"num and negatives must be at least 0, got num={num}, negatives={negatives}"
+            )
+        order = _generator(seed, _ORDER)
+        if by == "edge":
+            entry = self._entries[_visits(len(self._entries), num, order)]
+            users = self._row[entry]
+        else:
+            users = self._users[_visits(len(self._users), num, order)]
+            entry = self._ptr[users] + _below(self._degree[users], _generator(seed, _POSITIVES))
+        return Triples(users, self._col[entry].long(), self.unseen(users, negatives, seed))
+
+    def unseen(self, users: Int[Tensor, " user"], k: int, seed: int) -> Int[Tensor, "user k"]:
         """Items that users do not have in training, uniform and independent.
 
+        The negatives of `draw(...)` are `unseen(users, negatives, seed)` for its users.
+
         Args:
-            users: Users that lack at least one item.
-            k: How many for each.
+            users: Users; each lacks at least one item.
+            k: Items for each.
             seed: Decides the result, alone.
 
         Raises:
-            ValueError: if a user has every item.
+            ValueError: if an id lies outside the matrix, or a user has every item.
         """
-        ptr, width = self.train.ptr, self.train.num_cols
-        free = width - (ptr[users + 1] - ptr[users])
-        if len(users) and int(free.min()) < 1:
-            raise ValueError(f"user {int(users[free.argmin()])} has every item, none is false")
-        generator = torch.Generator().manual_seed(fold(seed, _FALSE))
-        share = torch.rand(len(users), k, generator=generator, dtype=torch.float64)
-        rank = (share * free.unsqueeze(1)).long()
-        wanted = (users * width).unsqueeze(1) + rank
-        before = torch.searchsorted(self._keys, wanted, right=True) - ptr[users].unsqueeze(1)
-        return rank + before
+        users = users.cpu().long()
+        check_range(self.num_users, users)
+        free = self.num_items - self._degree[users]
+        if len(free) and int(free.min()) < 1:
+            raise ValueError(
+                f"user {int(users[free.argmin()])} has all {self.num_items} items in training, "
+                "so there is no other to draw; leave the user out"
+            )
+        rank = _below(free[:, None].expand(-1, k), _generator(seed, _NEGATIVES))
+        keys = rank + (users * self.num_items)[:, None]
+        return rank + torch.searchsorted(self._keys, keys, right=True) - self._ptr[users, None]
 
     def shared(self, num: int, *, seed: int) -> Int[Tensor, " item"]:
-        """Different items, uniform, for all users of a batch.
+        """Different items in random order, each as likely as any other, for a whole batch.
+
+        A user may have some of them: `seen_mask` says who has which.
 
         Args:
-            num: How many.
+            num: Number of items.
             seed: Decides the result, alone.
 
         Raises:
-            ValueError: if there are fewer items.
+            ValueError: if there are not so many items.
         """
-        if num > self.train.num_cols:
-            raise ValueError(f"{num} different items asked for, there are {self.train.num_cols}")
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randperm(self.train.num_cols, generator=generator)[:num]
+        if not 0 <= num <= self.num_items:
+            raise ValueError(
+                f"the number of different items must lie in [0, {self.num_items}], got {num}"
+            )
+        return torch.randperm(self.num_items, generator=_generator(seed, _NEGATIVES))[:num]
 
 
 def seen_mask(
     train: CSR, users: Int[Tensor, " batch"], items: Int[Tensor, " item"]
 ) -> Bool[Tensor, "batch item"]:
-    """Which of some items each user has.
+    """Which of the given items each user has in training.
+
+    Costs O(degrees of the users + batch * items). Entries switched off by `train.keep` count.
 
     Args:
-        train: Interactions, users by items.
-        users: Users.
-        items: Different items.
+        train: Training interactions, users by items.
+        users: Users, in any order, repeated or not.
+        items: Different items, in any order.
+
+    Raises:
+        ValueError: if an id lies outside the matrix, or an item is repeated.
+
+    Example:
+        >>> train = CSR.from_edge_index(torch.tensor([[0, 1], [0, 1]]), 2, num_cols=3)
+        >>> seen_mask(train, torch.tensor([1]), torch.tensor([1, 0]))
+        tensor([[ True, False]])
     """
-    place = torch.full((train.num_cols,), -1)
-    place[items] = torch.arange(len(items))
+    device = train.ptr.device
+    users, items = users.to(device).long(), items.to(device).long()
+    check_range(train.num_rows, users)
+    check_range(train.num_cols, items)
+    numbers = torch.arange(len(items), device=device)
+    place = torch.full((train.num_cols,), -1, device=device)
+    place[items] = numbers
+    if not place[items].equal(numbers):
+        raise ValueError(f"items must differ, got {len(items) - len(torch.unique(items))} repeats")
     entry, owner = expand_rows(train.ptr, users)
     column = place[train.col[entry].long()]
-    known = column >= 0
-    mask = torch.zeros(len(users), len(items), dtype=torch.bool)
-    mask[owner[known], column[known]] = True
+    asked = column >= 0
+    mask = torch.zeros(len(users), len(items), dtype=torch.bool, device=device)
+    mask[owner[asked], column[asked]] = True
     return mask
 
 
-def _visits(count: int, num: int, seed: int) -> Tensor:
-    """Random permutations of the numbers below `count`, one after the other, cut to length."""
-    generator = torch.Generator().manual_seed(seed)
-    rounds = -(-num // count)
-    order = torch.rand(rounds, count, generator=generator, dtype=torch.float64).argsort(1)
-    return order.flatten()[:num]
+def _generator(seed: int, purpose: int) -> torch.Generator:
+    return torch.Generator().manual_seed(fold(seed, purpose))
+
+
+def _below(sizes: Tensor, generator: torch.Generator) -> Tensor:
+    """A uniform number in [0, size) for each size; 53 random bits never round up to the size."""
+    share = torch.rand(sizes.shape, generator=generator, dtype=torch.float64)
+    return (share * sizes).long()
+
+
+def _visits(count: int, num: int, generator: torch.Generator) -> Tensor:
+    """Random permutations of the numbers below `count`, one after the other, cut to `num`."""
+    rounds = [torch.randperm(count, generator=generator) for _ in range(0, num, count)]
+    return torch.cat(rounds)[:num] if rounds else torch.empty(0, dtype=torch.int64)

@@ -20,7 +20,7 @@ from graphlearn.sampling.interactions import InteractionSampler, seen_mask
 from graphlearn.tasks.ranking_losses import Loss, rank_loss
 from graphlearn.train.task import Schedule, Split, Task
 
-__all__ = ["FactorModel", "Recommendation", "Recommender", "Triples"]
+__all__ = ["FactorModel", "RecommendBatch", "Recommendation", "Recommender"]
 
 _SHARED = 3  # purpose tag of the random numbers of items that a batch shares
 
@@ -49,7 +49,7 @@ class FactorModel(Recommender, Protocol):
     """The table (users + items, chan) that is learned."""
 
 
-class Triples(NamedTuple):
+class RecommendBatch(NamedTuple):
     """Training examples of one step: this shard's part, and the size of the whole batch.
 
     `neg` are items of each pair (B, K), or items (K,) that all pairs of the batch share.
@@ -77,7 +77,7 @@ class Recommendation(Task):
     Args:
         model: A `Recommender`; one with parameters is a `FactorModel`.
         dataset: A data set of kind "interactions".
-        batch_size: Triples of a step, over all processes.
+        batch_size: RecommendBatch of a step, over all processes.
         eval_batch_size: Users ranked at once.
         loss: `bpr`, `softmax` (sampled, over items that a batch shares), `bce` or `contrast`.
         negatives: False items of each triple; with `softmax`, those that a batch shares.
@@ -183,7 +183,7 @@ class Recommendation(Task):
         return self.recommender.encode(self._prepared)
 
     def batches(self, split: Split) -> Iterable[Any]:
-        """Triples in training, and users with held-out items outside it, of this shard.
+        """RecommendBatch in training, and users with held-out items outside it, of this shard.
 
         Args:
             split: What the pass is for.
@@ -199,12 +199,12 @@ class Recommendation(Task):
             )
         ]
 
-    def _training_batches(self) -> Iterator[Triples]:
+    def _training_batches(self) -> Iterator[RecommendBatch]:
         train = self._known["train"]
         if self._sampler is None:
             self._sampler = InteractionSampler(train)
         seed = fold(self.seed, self.stage, self.epoch)
-        each = 1 if self.shared else self.negatives
+        each = 0 if self.shared else self.negatives
         drawn = self._sampler.draw(train.num_entries, seed=seed, by=self.sampling, negatives=each)
         rank, world = self.shard
         for number, first in enumerate(range(0, train.num_entries, self.batch_size)):
@@ -216,9 +216,9 @@ class Recommendation(Task):
                 neg = self._sampler.shared(min(self.negatives, self.num_items), seed=place)
             else:
                 neg = neg[rank::world]
-            yield Triples(users[rank::world], pos[rank::world], neg, size)
+            yield RecommendBatch(users[rank::world], pos[rank::world], neg, size)
 
-    def forward(self, batch: Triples) -> dict[str, Tensor]:
+    def forward(self, batch: RecommendBatch) -> dict[str, Tensor]:
         """Loss of this shard's part of a batch, weighted so that processes average to the whole.
 
         Args:

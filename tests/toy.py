@@ -6,8 +6,15 @@ import torch
 from torch_geometric.data import Data, TemporalData
 
 from graphlearn.data.dataset import Dataset, EventSplit, LinkSplit
+from graphlearn.data.interactions import interaction_dataset as _interactions
 
-__all__ = ["event_dataset", "link_dataset", "node_dataset", "ring_of_cliques"]
+__all__ = [
+    "event_dataset",
+    "interaction_dataset",
+    "link_dataset",
+    "node_dataset",
+    "ring_of_cliques",
+]
 
 
 def ring_of_cliques(cliques: int = 8, size: int = 6) -> torch.Tensor:
@@ -181,4 +188,24 @@ def node_dataset(
         },
         names=[f"node{i}" for i in range(num_nodes)],
         classes=[f"class{c}" for c in range(num_classes)],
+    )
+
+
+def interaction_dataset(name: str = "toy-interactions", seed: int = 0) -> Dataset:
+    """Forty users in two groups, each with a taste for one half of thirty items."""
+    generator = torch.Generator().manual_seed(seed)
+    liked = (torch.arange(40).unsqueeze(1) % 2) == (torch.arange(30) % 2)
+    chance = torch.where(liked, 0.65, 0.08)
+    pairs = (torch.rand(40, 30, generator=generator) < chance).nonzero()
+    pairs = pairs[torch.randperm(len(pairs), generator=generator)]
+    part = torch.arange(len(pairs)) % 10
+    splits = {"train": part < 7, "valid": part == 7, "test": part > 7}
+    return _interactions(
+        name,
+        {split: pairs[mask].T.contiguous() for split, mask in splits.items()},
+        40,
+        30,
+        names=[*(f"u{k}" for k in range(40)), *(f"i{k}" for k in range(30))],
+        titles=[f"film {k}" for k in range(30)],
+        metric="ndcg@5",
     )

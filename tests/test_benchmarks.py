@@ -12,8 +12,8 @@ from graphlearn.bench import Limit, benchmarks, run
 from graphlearn.cli import main
 
 NAMES = (
-    *("attacks", "cache", "dagnn", "imports", "models", "nat", "neighbors", "overlap", "spmm"),
-    *("stable", "stages", "trainer"),
+    *("attacks", "cache", "dagnn", "imports", "models", "nat", "neighbors", "overlap"),
+    *("recommend", "spmm", "stable", "stages", "trainer"),
 )
 
 
@@ -28,7 +28,9 @@ def test_every_benchmark_is_tested():
     assert tuple(benchmarks()) == NAMES
 
 
-@pytest.mark.parametrize("name", ["cache", "dagnn", "models", "nat", "overlap", "stable", "stages"])
+@pytest.mark.parametrize(
+    "name", ["cache", "dagnn", "models", "nat", "overlap", "recommend", "stable", "stages"]
+)
 def test_absent_data_is_said(name, tmp_path):
     cases = benchmarks([name])[name](smoke=False, data=tmp_path)
     first = next(iter(cases))

@@ -24,8 +24,10 @@ def small(recipe: Recipe) -> Recipe:
     values = {key: dict(recipe.values.get(key, {})) for key in SECTIONS}
     if "hidden" in values["model"]:
         values["model"]["hidden"] = 8
-    if recipe.task.rpartition(":")[2] in ("LinkPrediction", "EventPrediction"):
+    if recipe.task.rpartition(":")[2] in ("LinkPrediction", "EventPrediction", "Recommendation"):
         values["task"] |= {"batch_size": 32, "eval_batch_size": 64}
+    if "channels" in values["model"]:
+        values["model"]["channels"] = 8
     values["schedule"] |= {"epochs": min(values["schedule"].get("epochs", 1), 1), "eval_every": 1}
     values["schedule"]["eval_from"] = 1
     return dataclasses.replace(recipe, values=values)
@@ -35,6 +37,8 @@ def toy_for(recipe: Recipe) -> Dataset:
     """A toy of the kind that the recipe is for."""
     if recipe.task == "graphlearn.tasks.events:EventPrediction":
         return toy.event_dataset(name="toy", edge_dim=int(recipe.dataset == "bitcoin-alpha"))
+    if recipe.task == "graphlearn.tasks.recommend:Recommendation":
+        return toy.interaction_dataset(name="toy")
     if recipe.task != "graphlearn.tasks.link:LinkPrediction":
         return toy.node_dataset(name="toy")
     return toy.link_dataset(name="toy", features=recipe.dataset not in WITHOUT_FEATURES)

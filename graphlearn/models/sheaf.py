@@ -1,6 +1,6 @@
 """Sheaf diffusion on any undirected graph, and the recommender made of it."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -16,7 +16,7 @@ from graphlearn.ops.roots import inverse_root
 from graphlearn.ops.small import small_product
 from graphlearn.ops.transport import transport
 
-__all__ = ["Normalization", "Sheaf", "SheafConv", "SheafRecommender"]
+__all__ = ["Normalization", "Sheaf", "SheafConv", "SheafRecommender", "diffused", "sheaf_layers"]
 
 Normalization = Literal["augmented", "sym", "degree", "none"]
 Nonlinearity = Literal["id", "tanh", "elu"]
@@ -275,20 +275,12 @@ class SheafRecommender(MF):
         cosine: bool = False,
     ) -> None:
         super().__init__(num_users, num_items, channels=channels, std=std, cosine=cosine)
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
-        self.readout, self.per_layer = readout, per_layer
-        self.convs = nn.ModuleList(
-            SheafConv(
-                channels, stalk_dim=stalk_dim, maps=maps, normalization=normalization,
-                step_size=step_size, left=left, right=right, damping=damping,
-                nonlinearity=nonlinearity, init=init, orth=orth,
-            )
-            for _ in range(layers)
+        self.readout = readout
+        self.convs = sheaf_layers(
+            layers, channels, per_layer=per_layer, stalk_dim=stalk_dim, maps=maps,
+            normalization=normalization, step_size=step_size, left=left, right=right,
+            damping=damping, nonlinearity=nonlinearity, init=init, orth=orth,
         )  # fmt: skip
-        if not per_layer:
-            for conv in self.convs[1:]:
-                del conv.maps
 
     def prepare(self, graph: CSR) -> CSR:
         """The graph of users and items.
@@ -304,14 +296,49 @@ class SheafRecommender(MF):
         Args:
             graph: What `prepare` returned.
         """
-        outputs: list[Tensor] = [self.embedding]
-        sheaf: Sheaf | None = None
-        for conv in self.convs:
-            assert isinstance(conv, SheafConv)
-            if self.per_layer or sheaf is None:
-                sheaf = conv.sheaf(outputs[-1], graph)
-            outputs.append(conv(outputs[-1], graph, sheaf=sheaf))
-        return readout(outputs, self.readout)
+        return readout(diffused(self.convs, self.embedding, graph), self.readout)
+
+
+def sheaf_layers(layers: int, channels: int, *, per_layer: bool, **options: Any) -> nn.ModuleList:  # noqa: ANN401
+    """Steps of diffusion, with maps of their own, or those of the first step alone.
+
+    Args:
+        layers: How many.
+        channels: Width of a vector.
+        per_layer: Whether each has its own maps.
+        **options: Keywords of `SheafConv`.
+
+    Raises:
+        ValueError: if there is no step, or options do not fit each other.
+    """
+    if layers < 1:
+        raise ValueError(f"layers must be at least 1, got {layers}")
+    convs = [SheafConv(channels, **options) for _ in range(layers)]
+    if not per_layer:
+        for conv in convs[1:]:
+            del conv.maps
+    return nn.ModuleList(convs)
+
+
+def diffused(
+    convs: nn.ModuleList, x: Float[Tensor, "node chan"], graph: CSR
+) -> list[Float[Tensor, "node chan"]]:
+    """Vectors after each step, the given ones first.
+
+    A step without maps of its own takes the sheaf of the step before it.
+
+    Args:
+        convs: What `sheaf_layers` made.
+        x: Vector of each node.
+        graph: An undirected graph.
+    """
+    outputs, sheaf = [x], None
+    for conv in convs:
+        assert isinstance(conv, SheafConv)
+        if sheaf is None or hasattr(conv, "maps"):
+            sheaf = conv.sheaf(outputs[-1], graph)
+        outputs.append(conv(outputs[-1], graph, sheaf=sheaf))
+    return outputs
 
 
 def _diagonal(graph: CSR, maps: Tensor, weight: Tensor | None) -> Tensor:

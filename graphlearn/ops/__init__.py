@@ -7,6 +7,7 @@ from graphlearn.ops.overlap import contains, difference, overlap, overlap_count,
 from graphlearn.ops.pairs import pair_product
 from graphlearn.ops.similar import cosine, jaccard, nearest_rows
 from graphlearn.ops.spmm import propagate
+from graphlearn.ops.transport import transport
 
 __all__ = [
     "CSR",
@@ -23,4 +24,5 @@ __all__ = [
     "overlap_sum",
     "pair_product",
     "propagate",
+    "transport",
 ]

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from graphlearn.tasks.events import EventPrediction as EventPrediction
     from graphlearn.tasks.link import LinkPrediction as LinkPrediction
     from graphlearn.tasks.node import NodeClassification as NodeClassification
+    from graphlearn.tasks.recommend import Recommendation as Recommendation
     from graphlearn.tasks.robust import RobustClassification as RobustClassification
     from graphlearn.tasks.robust import tune as tune
 
@@ -15,6 +16,7 @@ __all__ = [
     "EventPrediction",
     "LinkPrediction",
     "NodeClassification",
+    "Recommendation",
     "RobustClassification",
     "tune",
 ]
@@ -25,6 +27,7 @@ __getattr__, __dir__ = lazy(
         "EventPrediction": "graphlearn.tasks.events:EventPrediction",
         "LinkPrediction": "graphlearn.tasks.link:LinkPrediction",
         "NodeClassification": "graphlearn.tasks.node:NodeClassification",
+        "Recommendation": "graphlearn.tasks.recommend:Recommendation",
         "RobustClassification": "graphlearn.tasks.robust:RobustClassification",
         "tune": "graphlearn.tasks.robust:tune",
     },

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from checks import link_cases
+from checks import CASES, link_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,3 +154,16 @@ def test_moves_with_all_it_holds():
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert (moved.num_cols, moved.symmetric) == (2, True)
     assert graph.to("cpu").keep is None
+
+
+def test_reverse_finds_the_other_direction_of_every_entry():
+    graph, _ = CASES["dense"]
+    back = graph.reverse()
+    row, col = graph.rows(), graph.col.long()
+    assert torch.equal(row[back], col) and torch.equal(col[back], row)
+    assert graph.without(torch.tensor([[0], [1]])).reverse() is back, "computed once"
+
+
+def test_reverse_needs_a_symmetric_matrix():
+    with pytest.raises(ValueError, match="needs an undirected graph, each edge in both directions"):
+        CSR.from_edge_index(torch.tensor([[0], [1]]), 2).reverse()

@@ -6,9 +6,9 @@ import warnings
 import pytest
 import torch
 import toy
-from toy_tasks import assert_same_run, fit, numbers
 from torch import nn
 from torch_geometric.metrics import LinkPredNDCG, LinkPredPrecision, LinkPredRecall
+from toy_tasks import assert_same_run, fit, numbers
 
 from graphlearn.knobs import build
 from graphlearn.models.lightgcn import LightGCN

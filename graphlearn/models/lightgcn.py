@@ -6,6 +6,7 @@ from torch import Tensor
 from graphlearn.models.mf import MF, Readout, both_ways, readout
 from graphlearn.ops.adjacency import gcn_norm
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.means import mean_hops
 from graphlearn.ops.spmm import propagate
 
 __all__ = ["LightGCN"]
@@ -18,7 +19,7 @@ class LightGCN(MF):
               h = \frac{1}{L + 1} \sum_{l=0}^{L} E^{(l)}, \qquad
               \hat y_{ui} = \langle h_u, h_i \rangle
 
-    The matrix is symmetric, so that the backward pass is the same product once more.
+    The matrix is symmetric, so that the backward pass is the same map once more.
 
     Reference: Xiangnan He, Kuan Deng, Xiang Wang, Yan Li, Yongdong Zhang, Meng Wang, "LightGCN:
     Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020.
@@ -66,6 +67,8 @@ class LightGCN(MF):
         Args:
             graph: What `prepare` returned.
         """
+        if self.readout == "mean":
+            return mean_hops(graph, self.embedding, self.layers)
         outputs: list[Tensor] = [self.embedding]
         for _ in range(self.layers):
             outputs.append(propagate(graph, outputs[-1]))

@@ -7,6 +7,7 @@ from graphlearn.ops.cpu.ends import end_sums, row_totals
 from graphlearn.ops.cpu.hops import gated_hops, gated_hops_grad
 from graphlearn.ops.cpu.join import join, listing
 from graphlearn.ops.cpu.locate import locate
+from graphlearn.ops.cpu.means import mean_hops
 from graphlearn.ops.cpu.norm import layer_norm_sums
 from graphlearn.ops.cpu.overlap import (
     difference,
@@ -35,6 +36,7 @@ __all__ = [
     "layer_norm_sums",
     "listing",
     "locate",
+    "mean_hops",
     "overlap",
     "overlap_count",
     "overlap_spread",

@@ -16,8 +16,8 @@ from graphlearn.ops import CSR
 __all__ = ["CASES", "check_op", "graph_case", "link_cases", "using", "vectors", "weights"]
 
 # By name, as the package re-exports functions under the names of their modules.
-NAMES = """absorb commit dropout ends hops join locate means overlap pairs pairscore refresh small spmm
-    transport""".split()
+NAMES = """absorb commit dropout ends hops join locate means overlap pairs pairscore refresh small
+    spmm transport""".split()
 OPS = [importlib.import_module(f"graphlearn.ops.{name}") for name in NAMES]
 
 

@@ -99,3 +99,37 @@ def test_classes_of_nodes(name, dataset, options, data_root, tmp_path):
     mean = json.loads(summary.read_text())["test"]["accuracy"]["mean"]
     low, high = NODES[name, dataset, options]
     assert low <= mean <= high
+
+
+LISTS = {  # without parameters: NDCG@10, Recall@10 and F1@10 of the test, exact
+    ("popularity", "ml-100k"): (0.1269, 0.1177, 0.1020),
+    ("itemknn", "ml-100k"): (0.2181, 0.1850, 0.1604),
+    ("ease", "ml-100k"): (0.2881, 0.2625, 0.2207),
+    ("popularity", "facebook-books"): (0.0708, 0.1030, 0.0294),
+    ("popularity", "lastfm"): (0.0143, 0.0200, 0.0131),
+}
+
+
+@pytest.mark.parametrize(("name", "dataset"), LISTS)
+def test_recommenders_without_parameters(name, dataset, data_root, monkeypatch):
+    monkeypatch.setenv("GRAPHLEARN_DATA", str(data_root))
+    task, _ = make(resolved(gl.find(name, dataset), 0))
+    found = gl.Trainer(progress=False).evaluate(task, "test")
+    values = [found[key] for key in ("ndcg@10", "recall@10", "f1@10")]
+    assert values == pytest.approx(LISTS[name, dataset], abs=1e-4)
+
+
+LEARNED = {  # NDCG@10 of the test that must be reached
+    ("lightgcn", "ml-100k", ""): 0.265,
+    ("sheaf", "facebook-books", ""): 0.085,
+    ("sheaf", "facebook-books", "--model.maps orthogonal --model.stalk-dim 2"): 0.08,
+}
+
+
+@pytest.mark.parametrize(("name", "dataset", "options"), LEARNED)
+def test_learned_recommenders(name, dataset, options, data_root, tmp_path):
+    words = f"train {name} --dataset {dataset} {options} --out {tmp_path} --no-progress"
+    command = [sys.executable, "-m", "graphlearn", *words.split()]
+    subprocess.run(command, check=True, env={**os.environ, "GRAPHLEARN_DATA": str(data_root)})
+    result = json.loads((tmp_path / name / dataset / "0" / "result.json").read_text())
+    assert result["test"]["ndcg@10"] >= LEARNED[name, dataset, options]

@@ -33,12 +33,11 @@ from graphlearn.options import (
     value,
 )
 from graphlearn.recipe import SECTIONS, Recipe, find, recipes
-from graphlearn.report import natural, number, percent, report, table
+from graphlearn.report import number, percent, report, table
 from graphlearn.settings import data_root
 
 if TYPE_CHECKING:
-    from graphlearn.predict import Classified, Scored
-    from graphlearn.train.tracking import Result
+    from graphlearn.predict import Classified, Recommended, Scored
 
 __all__ = ["main"]
 
@@ -137,9 +136,9 @@ def _train(words: Sequence[str]) -> int:
                 130,
             )
         results.append(result)
-        _show(f"seed {result.seed}: {_short(recipe, result)} -> {result.folder}")
+        _show(f"seed {result.seed}: {gl.outcome.one_line(recipe, result)} -> {result.folder}")
     gl.runs.summarise(recipe, results, options.out)
-    _show(_outcome(recipe, results))
+    _show(gl.outcome.outcome(recipe, results))
     return 0
 
 
@@ -182,6 +181,10 @@ def _predict(words: Sequence[str]) -> int:
     if options.input and (options.node or options.nodes):
         flag = "--node" if options.node else "--nodes"
         raise ValueError(f"--input scores given pairs, {flag} finds new ones; choose one of them")
+    if options.embeddings:
+        users, items = gl.predict.export(options.run, options.embeddings, device=options.device)
+        print(f"{users} users and {items} items -> {options.embeddings}")
+        return 0
     rows = gl.predict.answer(
         options.run,
         options.input,
@@ -189,23 +192,26 @@ def _predict(words: Sequence[str]) -> int:
         nodes=options.nodes,
         named=options.node,
         exhaustive=options.exhaustive,
+        users=options.users,
+        people=options.user,
         device=options.device,
     )
-    nodes = any(isinstance(row, gl.predict.Classified) for row in rows)
-    head = list((gl.predict.Classified if nodes else gl.predict.Scored)._fields)
-    if nodes:
-        head[2] = "class"
+    kind = type(rows[0]) if rows else gl.predict.Scored
+    what = {gl.predict.Classified: "nodes", gl.predict.Recommended: "items"}.get(kind, "pairs")
+    head = ["class" if name == "guess" else name for name in kind._fields]
     if options.output:
         with options.output.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([head, *rows])
-        print(f"{len(rows)} {'nodes' if nodes else 'pairs'} -> {options.output}")
+        print(f"{len(rows)} {what} -> {options.output}")
         return 0
-    print(table(head, [_cells(row) for row in rows], left=3))
+    print(table(head, [_cells(row) for row in rows], left=4 if what == "items" else 3))
     return 0
 
 
-def _cells(row: "Scored | Classified") -> list[str]:
+def _cells(row: "Scored | Classified | Recommended") -> list[str]:
     """One line of an answer as it is shown."""
+    if isinstance(row, gl.predict.Recommended):
+        return [str(row.rank), row.user, row.item, row.title, f"{row.score:.3f}"]
     chance = "" if row.probability is None else f"{row.probability:.4f}"
     if isinstance(row, gl.predict.Classified):
         return [str(row.rank), row.node, row.guess, chance, row.label]
@@ -284,6 +290,7 @@ def _help() -> str:
             "  graphlearn predict runs/ncnc/stdlib/0 --top 20",
             "  graphlearn train ncn --dataset my_edges.csv",
             "  graphlearn train nat --dataset my_events.csv",
+            "  graphlearn train lightgcn --dataset my_ratings.csv",
         ]
     )
 
@@ -317,46 +324,6 @@ def _announce(recipe: Recipe) -> None:
     if recipe.after:
         text += f", after {recipe.after}"
     _show(text)
-
-
-def _metric(recipe: Recipe, result: "Result") -> str:
-    """The published one, unless other knobs have made the task report others."""
-    printed = recipe.published
-    if printed and printed.metric in {*result.test, *result.valid}:
-        return printed.metric
-    return result.monitor.removeprefix("-")
-
-
-def _short(recipe: Recipe, result: "Result") -> str:
-    name = _metric(recipe, result)
-    parts = [
-        f"{split} {name} {percent(found[name])}"
-        for split, found in (("valid", result.valid), ("test", result.test))
-        if name in found
-    ]
-    epochs = f"best epoch {result.best_epoch} of {result.epochs}, " if result.epochs else ""
-    return f"{', '.join(parts)} ({epochs}{result.seconds:.0f} s)"
-
-
-def _outcome(recipe: Recipe, results: Sequence["Result"]) -> str:
-    """The metrics of every seed, and the mean beside the published value."""
-    name = _metric(recipe, results[0])
-    common = set.intersection(*({*one.test} for one in results))  # a seed may lack a group
-    names = [name, *sorted(common - {name}, key=natural)]
-    rows = [[str(one.seed), *(number(key, one.test[key]) for key in names)] for one in results]
-    spread = {key: [one.test[key] for one in results] for key in names}
-    if len(results) > 1:
-        rows.append(["mean", *(number(key, fmean(values)) for key, values in spread.items())])
-        rows.append(["std", *(number(key, pstdev(values)) for key, values in spread.items())])
-    mean = percent(fmean(spread[name]), pstdev(spread[name]) if len(results) > 1 else None)
-    count = f"{len(results)} seeds" if len(results) > 1 else "1 seed"
-    where = recipe.label if recipe.rate else recipe.dataset
-    text = f"{recipe.name} on {where}: test {name} {mean} ({count})"
-    if (printed := recipe.published) and printed.metric == name:
-        runs = f", {printed.runs} runs" if printed.runs else ""
-        value = percent(printed.mean, printed.std or None, scale=1.0)
-        text += f"; published {value} ({printed.source}{runs})"
-    return f"\n{table(['seed', *names], rows)}\n\n{text}"
 
 
 def _show(text: str) -> None:

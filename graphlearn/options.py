@@ -123,7 +123,7 @@ class Eval:
 
 @dataclass(frozen=True)
 class Predict:
-    """Score given pairs, find the strongest missing links, who meets whom next, or classify nodes.
+    """Score pairs, find missing links, who meets whom next, what a user will like, or classes.
 
     Args:
         run: Folder of one run, such as runs/ncnc/stdlib/0.
@@ -137,6 +137,9 @@ class Predict:
         nodes: File with one name or id per line, to the same end.
         exhaustive: Consider all pairs that are not linked, not only those at distance two; in a
             stream, all nodes as destinations.
+        user: Of a recommender: users as they are called in the data, each gets `top` items.
+        users: File with one user per line, to the same end.
+        embeddings: Write the vectors of all users and items of a recommender there (.npz).
         device: auto, cpu, cuda, cuda:N or mps.
     """
 
@@ -147,6 +150,9 @@ class Predict:
     node: tuple[str, ...] = ()
     nodes: Path | None = None
     exhaustive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    user: tuple[str, ...] = ()
+    users: Path | None = None
+    embeddings: Path | None = None
     device: str = "auto"
 
 

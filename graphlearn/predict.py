@@ -11,10 +11,20 @@ from torch import Tensor
 
 from graphlearn.data.dataset import Dataset
 from graphlearn.extras import nearest
+from graphlearn.recommendations import Recommended, Recommending, recommended, save_embeddings
 from graphlearn.runs import restore
 from graphlearn.train.distributed import start
+from graphlearn.train.task import Task
 
-__all__ = ["Classified", "Scored", "answer", "read_nodes", "read_pairs"]
+__all__ = [
+    "Classified",
+    "Recommended",
+    "Scored",
+    "answer",
+    "export",
+    "read_nodes",
+    "read_pairs",
+]
 
 HEADER = {
     "source",
@@ -85,9 +95,13 @@ def answer(
     nodes: Path | None = None,
     named: Sequence[str] = (),
     exhaustive: bool = False,
+    people: Sequence[str] = (),
+    users: Path | None = None,
     device: str = "auto",
-) -> list[Scored] | list[Classified]:
+) -> list[Scored] | list[Classified] | list[Recommended]:
     """Scores of given pairs, the strongest missing links, the likeliest next events, or classes.
+
+    Of a recommender, the best items for some users.
 
     Args:
         run: Folder of the run whose best weights score.
@@ -100,6 +114,8 @@ def answer(
         named: Names or ids of further such nodes.
         exhaustive: Consider all pairs that are not linked, not only those at distance two; in a
             stream, all nodes as destinations.
+        people: Users of a recommender, as they are called in the data.
+        users: File of further users.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
@@ -107,9 +123,15 @@ def answer(
         ValueError: if a file is not valid, a name is no node, or the task of the run neither
             scores pairs nor classifies nodes.
     """
-    task, dataset = restore(run)
-    task.device = start(device=device).device
-    task.to(task.device)
+    task, dataset = _restored(run, device)
+    if hasattr(task, "suggest"):
+        if pairs is not None or nodes is not None or named or exhaustive:
+            raise ValueError(
+                f"{run} is a run of a recommender, which answers --user and --users alone"
+            )
+        return recommended(cast(Recommending, task), dataset, named=people, path=users, top=top)
+    if people or users is not None:
+        raise ValueError(f"{run} is no run of a recommender; --user and --users are for those")
     if hasattr(task, "classify"):
         return _classified(cast(NodeTask, task), dataset, nodes or pairs, named, top)
     if not hasattr(task, "recommend"):
@@ -132,6 +154,34 @@ def answer(
         )
         for place, (rank, (a, b), score) in enumerate(rows)
     ]
+
+
+def export(run: Path, path: Path, *, device: str = "auto") -> tuple[int, int]:
+    """Write the vectors of a recommender to a file, see `save_embeddings`.
+
+    Args:
+        run: Folder of the run.
+        path: The file, `.npz`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Returns:
+        Numbers of users and items.
+
+    Raises:
+        FileNotFoundError: if there is no such run.
+        ValueError: if the run is not of a recommender with vectors.
+    """
+    task, dataset = _restored(run, device)
+    if not hasattr(task, "embeddings"):
+        raise ValueError(f"{run} is no run of a recommender; --embeddings is for those")
+    return save_embeddings(cast(Recommending, task), dataset, path)
+
+
+def _restored(run: Path, device: str) -> tuple[Task, Dataset]:
+    task, dataset = restore(run)
+    task.device = start(device=device).device
+    task.to(task.device)
+    return task, dataset
 
 
 def _classified(

@@ -148,30 +148,6 @@ def test_train_eval_predict_report(capsys, folder):
     assert "mine on" in text and "wrote rep/bars-edges.png" in text
 
 
-def test_a_published_result_stands_beside_ours(capsys):
-    recipe = gl.find("ncn/cora")
-    results = [
-        Result(seed, "hits@100", 2, 5, {"hits@100": 0.8}, {"auc": 0.9, "hits@100": value}, "", 1.0)
-        for seed, value in enumerate((0.88, 0.90))
-    ]
-    text = cli._outcome(recipe, results)
-    assert text.endswith(
-        "ncn on Cora: test hits@100 89.00 ± 1.00 (2 seeds); "
-        "published 89.05 ± 0.96 (NCN paper, table 2, 10 runs)"
-    )
-    assert "mean     89.00  90.00" in text and "std       1.00   0.00" in text
-
-
-def test_a_published_result_of_another_metric_is_left_out(capsys):
-    results = [
-        Result(seed, "mrr", 2, 5, {"mrr": 0.3}, {"mrr": 0.4, **groups}, "", 1.0)
-        for seed, groups in enumerate(({"mrr/new": 0.2}, {}))
-    ]
-    text = cli._outcome(gl.find("ncn/cora"), results)
-    assert text.endswith("ncn on Cora: test mrr 40.00 ± 0.00 (2 seeds)")
-    assert "mrr/new" not in text, "not every seed has it"
-
-
 def test_an_existing_run_is_an_error(capsys, folder):
     assert main([*TRAIN, "--schedule.epochs", "1"]) == 0
     capsys.readouterr()

@@ -120,7 +120,9 @@ def test_a_heuristic_has_no_probability(tmp_path, monkeypatch):
 
 
 def test_a_task_without_pairs(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "restore", lambda run: (Task(torch.nn.Linear(1, 1)), None))
+    monkeypatch.setattr(
+        module, "restore", lambda run: (Task(torch.nn.Linear(1, 1)), toy.link_dataset())
+    )
     with pytest.raises(
         ValueError, match="is a run of Task, which neither scores pairs nor classifies"
     ):

@@ -18,8 +18,10 @@ LAYERS = {  # a file imports from its own layer or from below
     "attacks": 3.5,
     **dict.fromkeys(["models", "data"], 4),
     "tasks": 5,
-    **dict.fromkeys(["canvas", "knobs", "recipe", "runs", "predict", "poison"], 6),
-    **dict.fromkeys(["timeline", "gates", "rates", "groups", "report", "bench"], 6),
+    **dict.fromkeys(
+        ["canvas", "knobs", "recipe", "runs", "predict", "recommendations", "poison"], 6
+    ),
+    **dict.fromkeys(["timeline", "gates", "rates", "groups", "report", "outcome", "bench"], 6),
     **dict.fromkeys(["options", "cli", "__main__", "__init__"], 7),
 }
 APART = {("models", "data"), ("data", "models"), ("tasks", "models")}

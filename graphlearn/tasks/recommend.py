@@ -327,7 +327,7 @@ class Recommendation(Task):
             raise ValueError(f"{type(self.model).__name__} has no embeddings to export")
         self.eval()
         self.start("valid")
-        h = self._nodes[0].float().cpu()
+        h = self._nodes[0].detach().float().cpu()
         return {"users": h[: self.num_users], "items": h[self.num_users :]}
 
 

@@ -82,21 +82,19 @@ def test_embeddings_in_a_file(given, tmp_path):
 
 
 def test_what_is_refused(given, tmp_path):
-    with pytest.raises(ValueError, match=r"needs --user NAME or --users FILE: whom to recommend to"):
+    with pytest.raises(ValueError, match="needs --user NAME or --users FILE"):
         answer(tmp_path)
     with pytest.raises(ValueError, match="toy-interactions has no user 'u99' in training; did you"):
         answer(tmp_path, people=["u99"])
     (tmp_path / "who.txt").write_text("u1\nmallory\n")
     with pytest.raises(ValueError, match=r"who.txt line 2: toy-interactions has no user 'mallory'"):
         answer(tmp_path, users=tmp_path / "who.txt")
-    with pytest.raises(FileNotFoundError, match="there is no file 'nobody.txt'"):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
         answer(tmp_path, users=tmp_path.__class__("nobody.txt"))
     (tmp_path / "raw.txt").write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(ValueError, match=r"raw.txt is no text file in UTF-8"):
         answer(tmp_path, users=tmp_path / "raw.txt")
-    with pytest.raises(
-        ValueError, match=r"a run of a recommender, which answers --user and --users"
-    ):
+    with pytest.raises(ValueError, match="a run of a recommender, which answers"):
         answer(tmp_path, named=["u1"])
     with pytest.raises(ValueError, match=r"embeddings are written as .npz, got 'vectors.csv'"):
         export(tmp_path, tmp_path.__class__("vectors.csv"))

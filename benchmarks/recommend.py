@@ -31,7 +31,7 @@ import graphlearn as gl
 from graphlearn.bench import Case, Value
 from graphlearn.bench.measure import peak_memory
 from graphlearn.cli import main
-from graphlearn.data.synthetic_interactions import synthetic_interactions
+from graphlearn.data.tastes import synthetic_interactions
 from graphlearn.models import LightGCN, SheafConv
 from graphlearn.models.mf import both_ways
 from graphlearn.ops import CSR

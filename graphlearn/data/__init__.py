@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from graphlearn.data.splits import check_no_leak, link_dataset, planetoid_links, random_links
     from graphlearn.data.streams import event_dataset
     from graphlearn.data.synthetic import synthetic_events
-    from graphlearn.data.synthetic_interactions import synthetic_interactions
+    from graphlearn.data.tastes import synthetic_interactions
 
 __all__ = [
     "DATASETS",
@@ -63,7 +63,7 @@ __getattr__, __dir__ = lazy(
         "save_robust": "graphlearn.data.robust:save_robust",
         "stratified_split": "graphlearn.data.node_splits:stratified_split",
         "synthetic_events": "graphlearn.data.synthetic:synthetic_events",
-        "synthetic_interactions": "graphlearn.data.synthetic_interactions:synthetic_interactions",
+        "synthetic_interactions": "graphlearn.data.tastes:synthetic_interactions",
     },
 )
 

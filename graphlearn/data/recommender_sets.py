@@ -5,6 +5,7 @@ References: Harper, Konstan, "The MovieLens Datasets: History and Context", 2015
 Purificato et al., "Sheaf4Rec: Sheaf Neural Networks for Graph-based Recommender Systems", 2023.
 """
 
+import importlib
 import logging
 import zipfile
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch_geometric.datasets import AmazonBook, MovieLens1M, MovieLens100K
 
 from graphlearn.data.archive import open_npz
 from graphlearn.data.dataset import Dataset
@@ -29,14 +29,13 @@ __all__ = ["load_books", "load_lists", "load_movielens"]
 _log = logging.getLogger(__name__)
 _SEED = 42  # of the published splits, whatever the seed of a run
 _LIKED = 3.0  # smallest rating of MovieLens that counts
-_LIGHTGCN = AmazonBook.url.rpartition("/")[0]
 _BOOKS = "https://github.com/antoniopurificato/Sheaf4Rec"
 
 
 class _Movies(NamedTuple):
-    """Files of a MovieLens set: the archive, what is needed of it, and its sizes."""
+    """Files of a MovieLens set: PyG's class that knows the archive, and what is needed of it."""
 
-    url: str
+    pyg: str
     ratings: str
     titles: str
     mark: str
@@ -55,14 +54,14 @@ class _Lists(NamedTuple):
 
 _MOVIES = {
     "ml-100k": _Movies(
-        MovieLens100K.url,
+        "MovieLens100K",
         "u.data",
         "u.item",
         "|",
         ("u.data", "u.item", "u.user", "u1.base", "u1.test"),
     ),
     "ml-1m": _Movies(
-        MovieLens1M.url,
+        "MovieLens1M",
         "ratings.dat",
         "movies.dat",
         "::",
@@ -242,9 +241,9 @@ def _located(name: str, root: Path) -> tuple[Path, Path]:
     """The two text files, after fetching them if they are nowhere."""
     lists = _LISTS[name]
     folder = root / name
-    files = {file: f"{_LIGHTGCN}/{name}/{file}" for file in (lists.train, lists.test)}
-    if not all((folder / file).is_file() for file in files):
-        _fetch(folder, files)
+    if not all((folder / file).is_file() for file in (lists.train, lists.test)):
+        place = _address("AmazonBook").rpartition("/")[0]
+        _fetch(folder, {file: f"{place}/{name}/{file}" for file in (lists.train, lists.test)})
     return folder / lists.train, folder / lists.test
 
 
@@ -256,7 +255,7 @@ def _movie_file(name: str, root: Path, file: str) -> Path:
         if (place / file).is_file():
             return place / file
     packed = f"{name}.zip"
-    _fetch(raw, {packed: movies.url})
+    _fetch(raw, {packed: _address(movies.pyg)})
     try:
         with zipfile.ZipFile(raw / packed) as archive:
             for member in movies.members:
@@ -265,6 +264,12 @@ def _movie_file(name: str, root: Path, file: str) -> Path:
         raise ValueError(f"{raw / packed} is damaged ({error}); delete it and try again") from error
     (raw / packed).unlink()
     return raw / file
+
+
+def _address(pyg: str) -> str:
+    """Where PyG fetches a data set from; its data sets take a second to import, so only here."""
+    found: str = getattr(importlib.import_module("torch_geometric.datasets"), pyg).url
+    return found
 
 
 def _fetch(folder: Path, files: Mapping[str, str]) -> None:

@@ -55,7 +55,7 @@ DATASETS: Mapping[str, Mapping[str, str]] = {
     "reddit": _JODIE,
     "wikipedia": _JODIE,
     "synthetic-interactions": {
-        "interactions": "graphlearn.data.synthetic_interactions:load_synthetic_interactions"
+        "interactions": "graphlearn.data.tastes:load_synthetic_interactions"
     },
     "amazon-book": _LISTS,
     "facebook-books": {"interactions": "graphlearn.data.recommender_sets:load_books"},

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from graphlearn.nn import Linear
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.ends import end_sums, flipped
+from graphlearn.ops.product import product
 from graphlearn.ops.small import small_product
 
 __all__ = ["Maps", "Orthogonal", "RestrictionMaps", "blocks", "orthogonal"]
@@ -81,8 +81,8 @@ class RestrictionMaps(nn.Module):
             "orthogonal": stalk_dim * (stalk_dim - 1) // 2,
             "general": stalk_dim * stalk_dim,
         }[kind]
-        self.left = Linear(channels, size, bias=False)
-        self.right = Linear(channels, size, bias=False)
+        self.left = nn.Linear(channels, size, bias=False)
+        self.right = nn.Linear(channels, size, bias=False)
         for half in (self.left, self.right):
             if self.identity:
                 nn.init.zeros_(half.weight)
@@ -96,7 +96,7 @@ class RestrictionMaps(nn.Module):
             x: Vector of each node.
             graph: Symmetric matrix.
         """
-        theta = end_sums(graph, self.left(x), self.right(x))
+        theta = end_sums(graph, product(x, self.left.weight.t()), product(x, self.right.weight.t()))
         if self.kind == "orthogonal":
             return orthogonal(theta, self.stalk_dim, self.form)
         value = theta.tanh()

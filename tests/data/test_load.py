@@ -188,7 +188,9 @@ def test_a_named_time_makes_events(csv, tmp_path):
     assert load(csv).kind == "link"
     with pytest.raises(ValueError, match=r"toy.csv: an event needs source, .* got 2 columns"):
         load(csv, kind="events")
-    with pytest.raises(ValueError, match=r"kind must be auto, link, node, events or interactions, got 'graph'"):
+    with pytest.raises(
+        ValueError, match=r"kind must be auto, link, node, events or interactions, got 'graph'"
+    ):
         getattr(load, "__wrapped__", load)(csv, kind="graph")
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graphlearn.models.recommend_baselines import Popularity as Popularity
     from graphlearn.models.sheaf import SheafConv as SheafConv
     from graphlearn.models.sheaf import SheafRecommender as SheafRecommender
+    from graphlearn.models.sheaf_link import SheafLink as SheafLink
     from graphlearn.models.stable import STABLE as STABLE
     from graphlearn.models.stable import preset as preset
     from graphlearn.models.tgn import TGN as TGN
@@ -54,6 +55,7 @@ __all__ = [
     "Popularity",
     "Purification",
     "SheafConv",
+    "SheafLink",
     "SheafRecommender",
     "preset",
     "purify",
@@ -83,6 +85,7 @@ __getattr__, __dir__ = lazy(
         "Purification": "graphlearn.models.purification:Purification",
         "STABLE": "graphlearn.models.stable:STABLE",
         "SheafConv": "graphlearn.models.sheaf:SheafConv",
+        "SheafLink": "graphlearn.models.sheaf_link:SheafLink",
         "SheafRecommender": "graphlearn.models.sheaf:SheafRecommender",
         "TGN": "graphlearn.models.tgn:TGN",
         "preset": "graphlearn.models.stable:preset",

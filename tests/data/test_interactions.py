@@ -186,9 +186,9 @@ def test_validation_of_a_given_split_is_drawn_from_training():
 
 def test_bad_given_splits():
     pairs = torch.tensor([[0, 1], [0, 1]])
-    with pytest.raises(ValueError, match="valid must lie between 0 and 1, got 1.0"):
+    with pytest.raises(ValueError, match=r"valid must lie between 0 and 1, got 1.0"):
         given_split("toy", pairs, pairs, 2, 2, valid=1.0)
-    with pytest.raises(ValueError, match="valid=0.1 of 2 training interactions leaves no valid"):
+    with pytest.raises(ValueError, match=r"valid=0.1 of 2 training interactions leaves no valid"):
         given_split("toy", pairs, pairs.flip(0), 2, 2)
     with pytest.raises(ValueError, match=r"toy, train: item 1 is not in \[0, 1\)"):
         given_split("toy", pairs, pairs, 2, 1)

@@ -49,7 +49,7 @@ def test_only_options_that_a_reader_takes():
     found = find("facebook-books", "auto")
     defaults = {"k_core": 0, "min_rating": None, "seed": 0, "valid": None}
     assert used_options(found, defaults | {"k_core": 2}, defaults) == {"k_core": 2, "seed": 0}
-    with pytest.raises(ValueError, match="facebook-books has no use for min_rating=3.0; leave it"):
+    with pytest.raises(ValueError, match=r"facebook-books has no use for min_rating=3.0; leave it"):
         used_options(found, defaults | {"min_rating": 3.0}, defaults)
 
 

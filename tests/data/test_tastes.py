@@ -55,5 +55,5 @@ def test_bad_options():
         synthetic_interactions(600, 15)
     with pytest.raises(ValueError, match="has no given split; choose protocol random or temporal"):
         load_synthetic_interactions(protocol="given")
-    with pytest.raises(ValueError, match="has no ratings: min_rating=3.0 does not apply"):
+    with pytest.raises(ValueError, match=r"has no ratings: min_rating=3.0 does not apply"):
         load_synthetic_interactions(min_rating=3.0)

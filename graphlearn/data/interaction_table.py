@@ -118,15 +118,19 @@ def _column(table: Table, what: str, column: int) -> _Array:
                 raise ValueError(f"{where}: {what} must be a finite number, got {found[bad[0], 0]}")
             return found[:, 0]
     values = [row[column] for row in cells(table)]
-    if what == "time":
-        try:
-            return np.array(values, dtype="datetime64[s]").astype(np.int64)
-        except ValueError:
-            pass
+    dated = what == "time" and _is_date(values[0])
     for row, value in enumerate(values):
-        if what in ("rating", "time") and not is_number(value):
+        if what in ("rating", "time") and not (_is_date if dated else is_number)(value):
             kind_of = "a number or a date" if what == "time" else "a number"
             raise ValueError(f"{line_of(table, row)}: {what} must be {kind_of}, got {value!r}")
         if not value:
             raise ValueError(f"{line_of(table, row)}: the {what} is missing")
-    return np.array(values)
+    return np.array(values, dtype="datetime64[s]").astype(np.int64) if dated else np.array(values)
+
+
+def _is_date(value: str) -> bool:
+    try:
+        np.datetime64(value, "s")
+    except ValueError:
+        return False
+    return value[:1].isdigit()  # numpy knows words such as "today" too

@@ -63,6 +63,7 @@ def test_a_header_that_names_neither(tmp_path, caplog):
         ("1,2,3\n1,3,good\n", "line 2: rating must be a number, got 'good'"),
         ("user,item,rating\n1,2,4\n1,3,nan\n", "line 3: rating must be a finite number, got nan"),
         ("user,item,time\n1,2,soon\n", "line 2: time must be a number or a date, got 'soon'"),
+        ("user,item,time\n1,2,2020-01-31\n1,3,today\n", "line 3: time must be a number or a date"),
         ("user,item\na,2\n,3\n", "line 3: the user is missing"),
         ("user,item,x\n1,2\n", "3 names of columns, but rows of 2"),
     ],

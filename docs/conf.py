@@ -55,6 +55,17 @@ def modules() -> Iterator[str]:
             yield name
 
 
+def home_of(key: str, value: object, package: str) -> str:
+    """The module that defines what a package offers; plain values do not carry its name."""
+    if inspect.ismodule(value):
+        return value.__name__
+    if hasattr(value, "__module__"):
+        return value.__module__
+    inside = (name for name in modules() if name.startswith(f"{package}."))
+    owners = (name for name in inside if key in importlib.import_module(name).__all__)
+    return next(owners, package)
+
+
 def page(name: str) -> str:
     """What a module defines; a package says as well where the other names that it offers are."""
     module = importlib.import_module(name)
@@ -64,7 +75,7 @@ def page(name: str) -> str:
     offered = []
     for key in module.__all__:
         value = getattr(module, key)
-        home = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", name)
+        home = home_of(key, value, name)
         if home == name:  # named one by one: a lazy package lists but its lazy names
             kind = "function" if inspect.isfunction(value) else "data"
             text += f"\n.. auto{kind}:: {name}.{key}\n"

@@ -64,7 +64,7 @@ DATASETS: Mapping[str, Mapping[str, str]] = {
     "ml-1m": _MOVIES,
     "yelp2018": _LISTS,
 }
-"""Every data set that has a name: for each kind that it serves, the function that loads it.
+"""For every data set that has a name and each kind that it serves, the function that loads it.
 
 The first kind is what `load` takes if nobody says which.
 """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["natural", "number", "percent", "report", "table"]
 
 _NO_SHARE = ("loss", "improvements")
+_TELLING = ("ndcg", "recall")  # what papers show of the many measures of a ranking
 
 
 def report(paths: Iterable[Path], out: Path) -> list[Path]:
@@ -286,7 +287,12 @@ def _panels(groups: Sequence[Group]) -> list[str]:
     keys = {key for group in groups for rows in group.histories for row in rows for key in row}
     valid = sorted((key for key in keys if key.startswith("valid/")), key=natural)
     first = f"valid/{groups[0].metric}"
-    valid.sort(key=lambda key: (key != first, key.count("/")))  # parts of a split come last
+
+    def place(key: str) -> tuple[bool, int, bool]:  # parts of a split come last
+        telling = key.removeprefix("valid/").partition("@")[0] in _TELLING
+        return key != first, key.count("/"), not telling
+
+    valid.sort(key=place)
     return ["loss", *valid][:6]
 
 
@@ -313,6 +319,6 @@ def _words(key: str) -> str:
     split, name = ("validation ", key[6:]) if key.startswith("valid/") else ("", key)
     name, _, group = name.partition("/")
     base, _, rest = name.partition("@")
-    short = {"auc": "AUC", "ap": "AP", "mrr": "MRR", "hits": "Hits"}.get(base, base)
+    short = {"auc": "AUC", "ap": "AP", "mrr": "MRR", "ndcg": "NDCG", "hits": "Hits"}.get(base, base)
     short += {"": "", "batch": " by batch"}.get(rest, f"@{rest}")
     return split + short + (f", {group}" if group else "")

@@ -5,7 +5,7 @@ import pytest
 from toy_runs import several, write
 
 from graphlearn.groups import collect
-from graphlearn.report import _attacked, _words, natural, number, percent, report, table
+from graphlearn.report import _attacked, _panels, _words, natural, number, percent, report, table
 
 
 @pytest.fixture
@@ -96,12 +96,22 @@ def test_runs_on_a_stream_are_drawn_over_time(tmp_path, monkeypatch):
         ("loss", "loss"),
         ("valid/hits@20", "validation Hits@20"),
         ("ap@batch", "AP by batch"),
+        ("valid/ndcg@10", "validation NDCG@10"),
         ("valid/auc/new-old", "validation AUC, new-old"),
         ("valid/ap/historical", "validation AP, historical"),
     ],
 )
 def test_words_over_a_panel(key, words):
     assert _words(key) == words
+
+
+def test_panels_begin_with_what_papers_show_of_a_ranking(tmp_path):
+    folder = write(tmp_path, "lightgcn", 0, 0.9)
+    names = ("coverage@5", "f1@5", "gini@5", "hr@5", "map@5", "hits@100", "recall@5", "ndcg@5")
+    header = ",".join(("epoch", "loss", *(f"valid/{name}" for name in names)))
+    (folder / "metrics.csv").write_text(f"{header}\n1,0.5{',0.1' * len(names)}\n")
+    shown = ["loss", *(f"valid/{name}" for name in ("hits@100", "ndcg@5", "recall@5"))]
+    assert _panels(collect([tmp_path]))[:4] == shown
 
 
 def test_several_rates_of_an_attack_are_a_curve(tmp_path):

@@ -10,7 +10,7 @@ from graphlearn.train.task import Split
 
 __all__ = ["Dataset", "EventSplit", "Kind", "LinkSplit"]
 
-Kind = Literal["node", "link", "graph", "events", "interactions", "segmentation", "detection"]
+Kind = Literal["node", "hetero", "link", "graph", "events", "interactions", "segmentation", "detection"]
 
 
 @dataclass(frozen=True)

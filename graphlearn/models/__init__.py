@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from graphlearn.models.gcn import GCN as GCN
     from graphlearn.models.gcn import GCNSVD as GCNSVD
     from graphlearn.models.gcn import GCNJaccard as GCNJaccard
+    from graphlearn.models.latte import LATTE as LATTE
+    from graphlearn.models.latte_conv import LATTEConv as LATTEConv
     from graphlearn.models.lightgcn import LightGCN as LightGCN
     from graphlearn.models.mf import MF as MF
     from graphlearn.models.nat import NAT as NAT
@@ -38,6 +40,7 @@ __all__ = [
     "GAE",
     "GCN",
     "GCNSVD",
+    "LATTE",
     "MF",
     "NAT",
     "NCN",
@@ -50,6 +53,7 @@ __all__ = [
     "GCNJaccard",
     "Heuristic",
     "ItemKNN",
+    "LATTEConv",
     "LightGCN",
     "NodeBaseline",
     "Popularity",
@@ -74,6 +78,8 @@ __getattr__, __dir__ = lazy(
         "GCNSVD": "graphlearn.models.gcn:GCNSVD",
         "Heuristic": "graphlearn.models.baselines:Heuristic",
         "ItemKNN": "graphlearn.models.recommend_baselines:ItemKNN",
+        "LATTE": "graphlearn.models.latte:LATTE",
+        "LATTEConv": "graphlearn.models.latte_conv:LATTEConv",
         "LightGCN": "graphlearn.models.lightgcn:LightGCN",
         "MF": "graphlearn.models.mf:MF",
         "NAT": "graphlearn.models.nat:NAT",

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from graphlearn.ops.csr import CSR
 
-__all__ = ["corrupt", "uniform"]
+__all__ = ["absent", "corrupt", "uniform"]
 
 
 def uniform(
@@ -54,6 +54,46 @@ def uniform(
     else:
         pick = torch.randint(free.shape[1], (num,), generator=generator)
     return free[:, pick.to(free.device)]
+
+
+def absent(graph: CSR, num: int, *, seed: int) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
+    """Cells of a matrix that hold no entry, each as likely as any other, drawn independently.
+
+    Cells are drawn and those with an entry drawn again; where more than half of the matrix is
+    filled, the empty cells are listed instead. Random numbers are drawn on the CPU.
+
+    Args:
+        graph: Rows and columns may be of different kinds; entries switched off count as entries.
+        num: Number of cells; there are none in a full matrix, and as many as are empty at most.
+        seed: Decides the result, alone.
+
+    Returns:
+        Row and column of each.
+
+    Example:
+        >>> full = CSR.from_edge_index(torch.tensor([[0, 0, 1], [0, 1, 1]]), 2)
+        >>> absent(full, 3, seed=0)
+        (tensor([1]), tensor([0]))
+    """
+    rows, columns = graph.num_rows, graph.num_cols
+    free = rows * columns - graph.num_entries
+    num = min(num, free)
+    generator = torch.Generator().manual_seed(seed)
+    device = graph.col.device
+    draw = lambda high, count: torch.randint(high, (count,), generator=generator)  # noqa: E731
+    if 2 * free < rows * columns:
+        empty = torch.ones((rows, columns), dtype=torch.bool, device=device)
+        empty[graph.rows(), graph.col.long()] = False
+        cells = empty.flatten().nonzero().squeeze(1)
+        cells = cells[draw(max(free, 1), num).to(device)]
+        return cells // columns, cells % columns
+    found = torch.stack([draw(max(rows, 1), num), draw(max(columns, 1), num)]).to(device)
+    again = (graph.locate(found) >= 0).nonzero().squeeze(1)
+    while len(again):
+        new = torch.stack([draw(rows, len(again)), draw(columns, len(again))]).to(device)
+        found[:, again] = new
+        again = again[graph.locate(new) >= 0]
+    return found[0], found[1]
 
 
 def corrupt(

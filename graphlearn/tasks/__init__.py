@@ -6,6 +6,7 @@ from graphlearn.extras import lazy
 
 if TYPE_CHECKING:
     from graphlearn.tasks.events import EventPrediction as EventPrediction
+    from graphlearn.tasks.hetero import HeteroClassification as HeteroClassification
     from graphlearn.tasks.link import LinkPrediction as LinkPrediction
     from graphlearn.tasks.node import NodeClassification as NodeClassification
     from graphlearn.tasks.recommend import Recommendation as Recommendation
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EventPrediction",
+    "HeteroClassification",
     "LinkPrediction",
     "NodeClassification",
     "Recommendation",
@@ -25,6 +27,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "EventPrediction": "graphlearn.tasks.events:EventPrediction",
+        "HeteroClassification": "graphlearn.tasks.hetero:HeteroClassification",
         "LinkPrediction": "graphlearn.tasks.link:LinkPrediction",
         "NodeClassification": "graphlearn.tasks.node:NodeClassification",
         "Recommendation": "graphlearn.tasks.recommend:Recommendation",

@@ -12,7 +12,7 @@ from graphlearn.ops.adjacency import row_sums
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.rows import feature_rows
 
-__all__ = ["features", "row_normalized", "taken"]
+__all__ = ["features", "formed", "row_normalized", "taken"]
 
 
 def features(
@@ -33,6 +33,20 @@ def features(
     x = dataset.data.x
     if x is None:
         x = torch.arange(int(dataset.facts["num_nodes"]))
+    return formed(x, device, sparse=sparse, ids=ids)
+
+
+def formed(
+    x: Tensor, device: torch.device, *, sparse: float = 0.2, ids: Literal["keep", "rows"] = "keep"
+) -> Tensor | CSR:
+    """The same of features that are at hand.
+
+    Args:
+        x: Float (N, F), the same as a sparse CSR tensor, or ids (N,).
+        device: Where they are needed.
+        sparse: Share of values other than zero below which sparse rows are faster.
+        ids: Leave ids as they are, or turn them into rows with a single one.
+    """
     if x.layout == torch.sparse_csr:
         return feature_rows(x).to(device)
     if not x.is_floating_point():

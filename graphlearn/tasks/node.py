@@ -1,26 +1,21 @@
 """Node classification: which class a node belongs to."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from graphlearn.data.dataset import Dataset
-from graphlearn.metrics import macro_f1
+from graphlearn.data.dataset import Dataset, Kind
 from graphlearn.ops.csr import CSR
-from graphlearn.ops.total import total
-from graphlearn.sampling.batches import fold, index_batches
 from graphlearn.sampling.neighbors import NeighborSampler
+from graphlearn.tasks.classify import Classification
 from graphlearn.tasks.features import features, row_normalized, taken
-from graphlearn.train.task import Schedule, Split, Task
+from graphlearn.train.task import Schedule
 
-__all__ = ["NodeBatch", "NodeClassification", "NodeModel"]
+__all__ = ["NodeClassification", "NodeModel"]
 
 _DENSE = 0.5  # share of features other than zero from which dense ones are faster
-_DRAWS = 2  # purpose tag of the random numbers of sampled neighbours
 
 
 @runtime_checkable
@@ -34,14 +29,7 @@ class NodeModel(Protocol):
         """Logit of each class for each node, from what `prepare` returned."""
 
 
-class NodeBatch(NamedTuple):
-    """Nodes of one step: this shard's part of a batch, and the size of the whole batch."""
-
-    nodes: Tensor
-    size: int
-
-
-class NodeClassification(Task):
+class NodeClassification(Classification):
     r"""A node model on a data set with cross-entropy.
 
     .. math:: L = - \frac{1}{|T|} \sum_{i \in T} \log \mathrm{softmax}(z_i)_{y_i}
@@ -64,6 +52,8 @@ class NodeClassification(Task):
         ValueError: if the data set is of another kind, or `batch_size` is below 1.
     """
 
+    kind: ClassVar[Kind] = "node"
+
     def __init__(
         self,
         model: nn.Module,
@@ -75,22 +65,16 @@ class NodeClassification(Task):
         monitor: str = "",
         schedule: Schedule | None = None,
     ) -> None:
-        super().__init__(model, schedule=schedule)
-        if dataset.kind != "node":
-            raise ValueError(
-                f"{dataset.name} is a data set of kind {dataset.kind!r}, not 'node'; "
-                "a graph needs labels for that, or kind='node' if it has them"
-            )
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.dataset, self.monitor = dataset, monitor or dataset.metric
-        self.row_normalize, self.neighbors, self.batch_size = row_normalize, neighbors, batch_size
+        super().__init__(
+            model, dataset, neighbors=neighbors, batch_size=batch_size, monitor=monitor,
+            schedule=schedule,
+        )  # fmt: skip
+        self.row_normalize = row_normalize
         self._place: torch.device | None = None
         self._x: Tensor | CSR | None = None
         self._y: Tensor | None = None
         self._prepared: Any = None
         self._sampler: NeighborSampler | None = None
-        self._logits: Tensor | None = None
 
     @property
     def node_model(self) -> NodeModel:
@@ -134,98 +118,28 @@ class NodeClassification(Task):
             x = features(self.dataset, self.device, sparse=_DENSE, ids="rows")
             self._x = row_normalized(x) if self.row_normalize else x
 
-    def start(self, split: Split) -> None:
-        """Put graph and features on the device; outside training, classify every node once.
-
-        Args:
-            split: What the pass that begins is for.
-        """
-        self._logits = None
-        if split != "train":
-            self._logits = self.logits()
-
     @torch.no_grad()
     def logits(self) -> Float[Tensor, "node class"]:
         """Logits of every node from the whole graph."""
         out: Tensor = self.model(self.x(), self.prepared())
         return out.float()
 
-    def batches(self, split: Split) -> Iterable[NodeBatch]:
-        """Nodes that belong to this shard: all at once, or in blocks where neighbours are drawn.
+    def outputs(self, nodes: Int[Tensor, " hit"]) -> Float[Tensor, "hit class"]:
+        """Logits of some nodes in training.
 
         Args:
-            split: What the pass is for.
+            nodes: Node ids.
         """
-        ids: Tensor = self.dataset.splits[split]
-        rank, world = self.shard
-        if split != "train" or not self.neighbors:
-            return [NodeBatch(ids[rank::world].to(self.device), len(ids))]
-        return self._blocks(ids)
-
-    def _blocks(self, ids: Tensor) -> Iterator[NodeBatch]:
-        rank, world = self.shard
-        seed = fold(self.seed, self.stage, self.epoch)
-        for index in index_batches(len(ids), self.batch_size, seed=seed):
-            yield NodeBatch(ids[index][rank::world].to(self.device), len(index))
-
-    def forward(self, batch: NodeBatch) -> dict[str, Tensor]:
-        """Loss of this shard's part of a batch, weighted so that processes average to the whole.
-
-        Args:
-            batch: What `batches("train")` yields.
-        """
-        z, y = self._outputs(batch.nodes), self.y()[batch.nodes]
-        loss = total(F.cross_entropy(z.float(), y, reduction="none"))
-        return {"loss": loss * (self.shard.world / batch.size)}
-
-    def _outputs(self, nodes: Tensor) -> Tensor:
-        """Logits of some nodes in training."""
         if not self.neighbors:
             z: Tensor = self.model(self.x(), self.prepared())
             return z[nodes]
         if self._sampler is None:
             self._sampler = NeighborSampler(self.graph().to("cpu"), self.neighbors)
-        seed = fold(self.seed, self.stage, self.epoch, _DRAWS)
-        part = self._sampler.sample(nodes.cpu(), seed=seed)
+        part = self._sampler.sample(nodes.cpu(), seed=self.draws())
         x = taken(self.x(), part.nodes.to(self.device))
         graph = self.node_model.prepare(x, part.graph.to(self.device))
         z = self.model(x, graph)
         return z[: len(nodes)]
-
-    def score(self, batch: NodeBatch) -> dict[str, Tensor]:
-        """Loss, label and predicted class of each node.
-
-        Args:
-            batch: What `batches` yields outside training.
-        """
-        assert self._logits is not None
-        z, label = self._logits[batch.nodes], self.y()[batch.nodes]
-        loss = F.cross_entropy(z, label, reduction="none")
-        return {"loss": loss, "label": label, "guess": z.argmax(1)}
-
-    def metrics(self, split: Split, rows: dict[str, Tensor]) -> dict[str, float]:
-        """Accuracy, macro F1 (both higher is better) and mean loss of a pass.
-
-        Args:
-            split: What the pass was for.
-            rows: All rows of `score`.
-        """
-        label, guess = rows["label"], rows["guess"]
-        return {
-            "accuracy": int((label == guess).sum()) / len(label),
-            "f1": macro_f1(label, guess, int(self.dataset.facts["out_channels"])),
-            "loss": float(total(rows["loss"])) / len(label),
-        }
-
-    @torch.no_grad()
-    def classify(self, nodes: Int[Tensor, " node"]) -> Float[Tensor, "node class"]:
-        """Probability of each class for some nodes.
-
-        Args:
-            nodes: Node ids.
-        """
-        self.eval()
-        return self.logits().softmax(1)[nodes.to(self.device)].cpu()
 
     @torch.no_grad()
     def gates(self) -> Float[Tensor, "node hop"] | None:

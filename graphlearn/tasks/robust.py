@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from graphlearn.data.dataset import Dataset
 from graphlearn.ops.csr import CSR
 from graphlearn.sampling.batches import fold
-from graphlearn.tasks.node import NodeBatch, NodeClassification, NodeModel
+from graphlearn.tasks.classify import NodeBatch
+from graphlearn.tasks.node import NodeClassification, NodeModel
 from graphlearn.train import Trainer
 from graphlearn.train.task import Schedule, Split, Task
 

@@ -12,7 +12,8 @@ from graphlearn.models.dagnn import DAGNN
 from graphlearn.models.node_baselines import NodeBaseline
 from graphlearn.ops.csr import CSR
 from graphlearn.recipe import find
-from graphlearn.tasks.node import NodeBatch, NodeClassification
+from graphlearn.tasks.classify import NodeBatch
+from graphlearn.tasks.node import NodeClassification
 from graphlearn.tasks.robust import RobustClassification
 from graphlearn.train.task import Schedule, Shard
 from graphlearn.train.trainer import Trainer

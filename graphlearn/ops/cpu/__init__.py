@@ -1,7 +1,9 @@
 """CPU kernels of the ops, compiled by numba at their first call."""
 
 from graphlearn.ops.cpu.absorb import absorb, absorb_grad
+from graphlearn.ops.cpu.attend import attend, attend_grad, attention, attention_grad
 from graphlearn.ops.cpu.commit import commit
+from graphlearn.ops.cpu.compose import compose
 from graphlearn.ops.cpu.dropout import dropout, rectify
 from graphlearn.ops.cpu.ends import end_sums, row_totals
 from graphlearn.ops.cpu.hops import gated_hops, gated_hops_grad
@@ -26,7 +28,12 @@ from graphlearn.ops.cpu.transport import transport, transport_dot
 __all__ = [
     "absorb",
     "absorb_grad",
+    "attend",
+    "attend_grad",
+    "attention",
+    "attention_grad",
     "commit",
+    "compose",
     "difference",
     "dropout",
     "end_sums",

@@ -1,0 +1,356 @@
+"""LATTE: layers of attention over meta relations of growing order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, overload
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch_geometric.nn.module_dict import ModuleDict
+
+from graphlearn.extras import nearest
+from graphlearn.models.latte_conv import Activation, Choice, Graphs, LATTEConv, Norm, Trace, mapped
+from graphlearn.models.proximity import proximity_loss
+from graphlearn.nn import BatchNorm, Linear
+from graphlearn.ops.compose import compose
+from graphlearn.ops.csr import CSR
+from graphlearn.ops.dropout import Dropout
+from graphlearn.ops.paths import EdgeType, Path, RelationWeight, layers
+from graphlearn.ops.thin import strong, thinned
+from graphlearn.sampling.batches import fold
+
+__all__ = ["LATTE", "Attention", "Prepared"]
+
+
+class Prepared(NamedTuple):
+    """A graph as LATTE takes it.
+
+    Args:
+        edges: Entries of every edge type.
+        layers: Entries of the meta relations of each layer, so far as attention has no say.
+    """
+
+    edges: Graphs
+    layers: Sequence[Graphs]
+
+
+class Attention(NamedTuple):
+    """What one layer attended to.
+
+    Args:
+        entries: For each meta relation its entries, from source to receiver, and their weight for
+            each head, which adds up to one over the entries of a receiver.
+        relations: For each receiving type its meta relations, and last the type alone: the node's
+            own term.
+        beta: For each receiving type the weight of these for each node; they add up to one.
+    """
+
+    entries: Mapping[Path, tuple[Int[Tensor, "2 edge"], Float[Tensor, "edge head"]]]
+    relations: Mapping[str, Sequence[Path]]
+    beta: Mapping[str, Float[Tensor, "node rel"]]
+
+
+class LATTE(nn.Module):
+    r"""LATTE, layer-stacked attention for heterogeneous networks.
+
+    Layer t attends over the meta relations of order t, chains of t edge types, which are
+    enumerated, not given by hand. Their entries are joins of adjacencies, weighted through the
+    nodes in the middle (see `graphlearn.ops.compose`). The class of a target node is read from what
+    all layers say of it,
+
+    .. math:: y_v = W \, [h^1_v \| \dots \| h^T_v] + b.
+
+    With `proximity` the scores of attention predict links as well: for each layer and meta relation
+    m with logits :math:`g_{ij} = \kappa_m \, \mathrm{LeakyReLU} (\max_{heads} e_{ij})`
+
+    .. math:: L_m = - \mathrm{mean}_{(i, j) \in E_m} w_{ij} \log \sigma(g_{ij})
+              - \mathrm{mean}_{(i, j) \notin E_m} \log \sigma(-g_{ij}),
+
+    of which half the mean over the meta relations of a layer is added to the loss.
+
+    Reference: Nhat Tran, Jean Gao, "Layer-stacked Attention for Heterogeneous Network Embedding",
+    arXiv 2009.08072, 2020. Differs from the published code: joins are made once, with the strongest
+    `neighbors` entries of each row, instead of in each step from a random sample of what is
+    above a threshold (`join="dynamic"` is theirs); meta relations are keyed by all types and edge
+    types of the chain, not by letters; what the target's outputs do not depend on is not
+    computed; empty meta relations get no weight (`mask_empty`); weights of positive pairs in the
+    proximity loss are 1, for joins those of the join, and do not pass a gradient.
+
+    Args:
+        metadata: Node types and edge types.
+        target: Type whose nodes are classified.
+        in_channels: Features of a node of each type; 0 has a learnt vector for each node.
+        num_nodes_dict: Nodes of each type.
+        out_channels: Classes.
+        hidden: Width of every layer.
+        orders: Number of layers.
+        heads: Attention heads.
+        readout: How the layers are read: side by side, the last, their mean or maximum.
+        dropout: Dropout of inputs and of each layer.
+        attn_dropout: Dropout of the attention within a meta relation.
+        out_dropout: Dropout before the classifier.
+        activation: See `LATTEConv`.
+        choice: See `LATTEConv`.
+        norm: Normalisation of each layer.
+        input_norm: Normalise mapped features over the batch.
+        mask_empty: See `LATTEConv`.
+        even_start: See `LATTEConv`.
+        join: Make joins once (`static`), in every step from the attention of the layer before
+            (`dynamic`), or not: every layer has the relations of order one (`off`).
+        neighbors: Entries that a row of a join keeps at most; 0 is all.
+        threshold: Attention below which an entry is left out of a dynamic join; the strongest one
+            stays.
+        sample: Draw as many entries of a dynamic join as its parts have.
+        only: Patterns of the meta relations of order two and more to use, `paper-*-paper`.
+        without: Patterns of meta relations to leave out.
+        max_relations: Largest number of meta relations of a layer.
+        prune: Leave out what the target's outputs do not depend on.
+        proximity: Weight of the proximity loss.
+        negatives: Pairs without a link for each one with, in the proximity loss.
+        trained_weights: Weigh positive pairs by the attention itself, as in the published code:
+            the loss can then be lowered by looking away.
+
+    Raises:
+        ValueError: if a setting lies outside its range, or the target is no type.
+    """
+
+    def __init__(
+        self,
+        metadata: tuple[Sequence[str], Sequence[EdgeType]],
+        target: str,
+        in_channels: Mapping[str, int],
+        num_nodes_dict: Mapping[str, int],
+        out_channels: int,
+        *,
+        hidden: int = 128,
+        orders: int = 2,
+        heads: int = 2,
+        readout: Literal["concat", "last", "mean", "max"] = "concat",
+        dropout: float = 0.2,
+        attn_dropout: float = 0.2,
+        out_dropout: float = 0.4,
+        activation: Activation = "sharpening",
+        choice: Choice = "input",
+        norm: Norm = "none",
+        input_norm: bool = False,
+        mask_empty: bool = True,
+        even_start: bool = True,
+        join: Literal["static", "dynamic", "off"] = "static",
+        neighbors: int = 32,
+        threshold: float = 0.5,
+        sample: bool = False,
+        only: tuple[str, ...] = (),
+        without: tuple[str, ...] = (),
+        max_relations: int = 100,
+        prune: bool = True,
+        proximity: float = 0.0,
+        negatives: float = 2.0,
+        trained_weights: bool = False,
+    ) -> None:
+        super().__init__()
+        types, edge_types = metadata
+        self.target, self.join, self.neighbors = target, join, neighbors
+        self.threshold, self.sample, self.readout = threshold, sample, readout
+        self.proximity, self.negatives = proximity, negatives
+        self.trained_weights = trained_weights
+        if target not in types:
+            raise ValueError(f"there is no node type {target!r}{nearest(target, types)}")
+        self.paths = layers(
+            [(source, name, end) for source, name, end in edge_types],
+            orders,
+            target=target if prune else None,
+            join=join != "off",
+            only=only,
+            without=without,
+            most=max_relations,
+        )
+        convs, wanted = [], [target] if prune else list(types)
+        for found in reversed(self.paths):
+            convs.append(
+                LATTEConv(
+                    hidden, found, wanted, heads=heads, activation=activation, choice=choice,
+                    dropout=dropout, attn_dropout=attn_dropout, norm=norm, mask_empty=mask_empty,
+                    even_start=even_start,
+                )
+            )  # fmt: skip
+            wanted = list(dict.fromkeys([*wanted, *(path[0] for path in found)]))
+        self.convs: Sequence[LATTEConv] = nn.ModuleList(convs[::-1])  # type: ignore[assignment]
+        self.embedding = ModuleDict(
+            {
+                kind: nn.Embedding(num_nodes_dict[kind], hidden)
+                for kind in wanted
+                if not in_channels[kind]
+            }
+        )
+        self.input = ModuleDict(
+            {
+                kind: _Features(in_channels[kind], hidden, dropout, input_norm)
+                for kind in wanted
+                if in_channels[kind]
+            }
+        )
+        width = hidden * orders if readout == "concat" else hidden
+        self.drop, self.out = Dropout(out_dropout), Linear(width, out_channels)
+        nn.init.xavier_uniform_(self.out.weight)
+
+    def prepare(self, x: Mapping[str, Tensor | CSR], graph: Mapping[EdgeType, CSR]) -> Prepared:
+        """Entries of the meta relations of each layer; of dynamic joins only those of order one.
+
+        Args:
+            x: Features of each type.
+            graph: Rows receive from columns.
+        """
+        edges: dict[Path, CSR] = {tuple(kind): part for kind, part in graph.items()}
+        known = dict(edges)
+        static = self.join == "static"
+        found = [
+            {path: self._joined(path, known) for path in paths if static or len(path) == 3}
+            for paths in self.paths
+        ]
+        return Prepared(edges, found)
+
+    def _joined(self, path: Path, known: dict[Path, CSR]) -> CSR:
+        """A join and, before it, those it is made from."""
+        if path not in known:
+            first, second = self._joined(path[2:], known), known[path[:3]]
+            known[path] = compose(first, second, most=self.neighbors)
+        return known[path]
+
+    @overload
+    def forward(
+        self, x: Mapping[str, Tensor | CSR], graph: Prepared
+    ) -> Float[Tensor, "node class"]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Mapping[str, Tensor | CSR],
+        graph: Prepared,
+        return_attention: Literal[True],
+    ) -> tuple[Float[Tensor, "node class"], list[Attention]]: ...
+
+    def forward(
+        self, x: Mapping[str, Tensor | CSR], graph: Prepared, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, list[Attention]]:
+        """Logit of each class for each node of the target type.
+
+        Args:
+            x: Features of each type, or ids of nodes where it has none.
+            graph: What `prepare` returned.
+            return_attention: Return what each layer attended to as well.
+        """
+        outputs, traces = self.layers(x, graph)
+        logits = self._read(outputs)
+        if not return_attention:
+            return logits
+        return logits, [self._attention(*pair) for pair in zip(self.convs, traces, strict=True)]
+
+    def learn(
+        self, x: Mapping[str, Tensor | CSR], graph: Prepared, *, seed: int
+    ) -> tuple[Float[Tensor, "node class"], Float[Tensor, ""]]:
+        """Logits, and the proximity loss of all layers times its weight.
+
+        Args:
+            x: Features of each type, or ids of nodes where it has none.
+            graph: What `prepare` returned.
+            seed: Decides the pairs without a link.
+        """
+        outputs, traces = self.layers(x, graph)
+        losses = [
+            proximity_loss(
+                conv, trace, negatives=self.negatives, trained_weights=self.trained_weights,
+                seed=fold(seed, number),
+            )
+            for number, (conv, trace) in enumerate(zip(self.convs, traces, strict=True))
+        ]  # fmt: skip
+        return self._read(outputs), self.proximity * torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def relation_weights(
+        self, x: Mapping[str, Tensor | CSR], graph: Prepared
+    ) -> list[RelationWeight]:
+        """How much each type listens to each meta relation in each layer.
+
+        Args:
+            x: Features of each type, or ids of nodes where it has none.
+            graph: What `prepare` returned.
+        """
+        _, found = self.forward(x, graph, return_attention=True)
+        return [
+            RelationWeight(order, path, float(weight.mean()), float(weight.std(correction=0)))
+            for order, layer in enumerate(found, start=1)
+            for kind, beta in layer.beta.items()
+            for path, weight in zip(layer.relations[kind], beta.double().T, strict=True)
+        ]
+
+    def _attention(self, conv: LATTEConv, trace: Trace) -> Attention:
+        entries = {
+            path: (torch.stack([trace.graph[path].col.long(), trace.graph[path].rows()]), alpha)
+            for path, alpha in trace.alpha.items()
+        }
+        named = {kind: [*paths, (kind,)] for kind, paths in conv.relations.items()}
+        return Attention(entries, named, trace.beta)
+
+    def layers(
+        self, x: Mapping[str, Tensor | CSR], graph: Prepared
+    ) -> tuple[list[dict[str, Tensor]], list[Trace]]:
+        """Outputs of each layer by type, and what it attended to.
+
+        Args:
+            x: Features of each type, or ids of nodes where it has none.
+            graph: What `prepare` returned.
+        """
+        h = {kind: self.embedding[kind](x[kind]) for kind in self.embedding.keys()}
+        h |= {kind: layer(x[kind]) for kind, layer in self.input.items()}
+        outputs: list[dict[str, Tensor]] = []
+        traces: list[Trace] = []
+        for number, conv in enumerate(self.convs):
+            parts = graph.layers[number]
+            if self.join == "dynamic" and number:
+                parts = self._dynamic(self.paths[number], graph.edges, traces[-1])
+            h, trace = conv(h, parts)
+            outputs.append(h)
+            traces.append(trace)
+        return outputs, traces
+
+    def _dynamic(self, paths: Sequence[Path], edges: Graphs, trace: Trace) -> Graphs:
+        """Joins of a layer from the attention of the one before."""
+        found = {}
+        for number, path in enumerate(path for path in paths if path[2:] in trace.graph):
+            attended = trace.alpha[path[2:]].detach().max(1).values
+            first = strong(trace.graph[path[2:]], attended, self.threshold)
+            second = edges[path[:3]]
+            joined = compose(first, second, most=self.neighbors)
+            if self.sample:
+                draw = int(torch.randint(2**31, ())) if self.training else number
+                count = min(first.num_entries, second.num_entries)
+                joined = thinned(joined, count, seed=draw)
+            if joined.num_entries:
+                found[path] = joined
+        return found
+
+    def _read(self, outputs: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        said = [h[self.target] for h in outputs]
+        if self.readout == "concat":
+            read = torch.cat(said, 1)
+        elif self.readout == "last":
+            read = said[-1]
+        else:
+            stacked = torch.stack(said)
+            read = stacked.mean(0) if self.readout == "mean" else stacked.max(0).values
+        logits: Tensor = self.out(self.drop(read))
+        return logits
+
+
+class _Features(nn.Module):
+    """Mapped features, rectified."""
+
+    def __init__(self, in_channels: int, hidden: int, dropout: float, norm: bool) -> None:
+        super().__init__()
+        self.lin = mapped(in_channels, hidden)
+        self.norm = BatchNorm(hidden) if norm else nn.Identity()
+        self.drop = Dropout(dropout, relu=True)
+
+    def forward(self, x: Tensor | CSR) -> Tensor:
+        out: Tensor = self.drop(self.norm(self.lin(x)))
+        return out

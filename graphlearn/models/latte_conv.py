@@ -1,0 +1,270 @@
+"""One layer of LATTE: attention within each meta relation, then between them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.nn.module_dict import ModuleDict
+
+from graphlearn.nn import BatchNorm, LayerNorm, Linear
+from graphlearn.ops.attend import attend, attention
+from graphlearn.ops.csr import CSR
+from graphlearn.ops.dropout import Dropout
+from graphlearn.ops.paths import Path
+from graphlearn.ops.product import product
+
+__all__ = ["Activation", "Choice", "Graphs", "LATTEConv", "Norm", "Trace", "mapped"]
+
+Activation = Literal["sharpening", "prelu", "leaky_relu", "identity"]
+Choice = Literal["input", "aggregated"]
+Norm = Literal["none", "layer", "batch"]
+Graphs = Mapping[Path, CSR]
+
+
+class Trace(NamedTuple):
+    """What a layer attended to.
+
+    Args:
+        graph: Entries of each meta relation, rows receive from columns.
+        alpha: Weight of each entry and head; over each row they add up to one.
+        beta: Weight of each meta relation that a type receives, its own term last, for each node;
+            they add up to one.
+        ends: What rows and columns bring to the score of an entry, by meta relation.
+    """
+
+    graph: Graphs
+    alpha: Mapping[Path, Tensor]
+    beta: Mapping[str, Tensor]
+    ends: Mapping[Path, tuple[Tensor, Tensor]]
+
+
+class LATTEConv(nn.Module):
+    r"""One layer of LATTE: attention within each meta relation, then between them.
+
+    With :math:`l = W^l_\tau h` and :math:`r = W^r_\tau h` for nodes of type :math:`\tau`, and for
+    each head
+
+    .. math:: \alpha^m_{ij} = \mathrm{softmax}_{j \in N_m(i)} \left( \kappa_m \,
+              \mathrm{LeakyReLU}_{0.2} (a^l_m \cdot l_i + a^r_m \cdot r_j) \right), \qquad
+              z_{i, m} = \sum_j \alpha^m_{ij} r_j,
+
+    .. math:: h'_i = \mathrm{ReLU} \Big( \sum_m \beta_{i, m} z_{i, m} + \beta_{i, self} l_i \Big).
+
+    The weights of the meta relations, :math:`\beta_i`, are a softmax of :math:`B_\tau h_i + c_\tau`
+    ("input"), or for each head of :math:`\mathrm{LeakyReLU}(q_m \cdot l_i + k_m \cdot z_{i, m}) +
+    c_m` ("aggregated").
+
+    Reference: see `LATTE`.
+
+    Args:
+        channels: Width of inputs and outputs.
+        relations: Meta relations of this layer.
+        receivers: Types that need an output.
+        heads: Attention heads; they share the channels.
+        activation: `sharpening` has a learnt :math:`\kappa` for each meta relation; `prelu` one
+            learnt slope; `leaky_relu` the slope 0.2; `identity` none.
+        choice: What the weights between meta relations depend on.
+        dropout: Dropout of the outputs.
+        attn_dropout: Dropout of :math:`\alpha`.
+        norm: Normalisation before the rectifier.
+        mask_empty: Give no weight to meta relations in which a node has no neighbours.
+        even_start: Start from equal weights of all meta relations. Random ones are close to 0 or 1
+            for types whose inputs are large, and the softmax then hardly learns.
+
+    Raises:
+        ValueError: if `channels` is not a multiple of `heads`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        relations: Sequence[Path],
+        receivers: Sequence[str],
+        *,
+        heads: int = 2,
+        activation: Activation = "sharpening",
+        choice: Choice = "input",
+        dropout: float = 0.2,
+        attn_dropout: float = 0.2,
+        norm: Norm = "none",
+        mask_empty: bool = True,
+        even_start: bool = True,
+    ) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"channels must be a multiple of heads, got {channels} and {heads}")
+        self.heads, self.choice, self.mask_empty = heads, choice, mask_empty
+        self.activation = activation
+        self.relations = {
+            kind: [path for path in relations if path[-1] == kind] for kind in receivers
+        }
+        sources = dict.fromkeys(path[0] for path in relations)
+        self.left = ModuleDict({kind: mapped(channels, channels) for kind in receivers})
+        self.right = ModuleDict({kind: mapped(channels, channels) for kind in sources})
+        self.place = {path: number for number, path in enumerate(relations)}
+        size = (len(relations), heads, channels // heads)
+        self.attn_left, self.attn_right = _vectors(*size), _vectors(*size)
+        if activation == "sharpening":
+            self.scale = nn.Parameter(torch.ones(len(relations)))
+        elif activation == "prelu":
+            self.slope = nn.Parameter(torch.tensor(0.2))
+        chooser = _Input if choice == "input" else _Aggregated
+        self.choose = ModuleDict(
+            {
+                kind: chooser(channels, len(found) + 1, heads, even_start)
+                for kind, found in self.relations.items()
+                if found
+            }
+        )
+        norms = {"none": nn.Identity, "layer": LayerNorm, "batch": BatchNorm}
+        sized = () if norm == "none" else (channels,)
+        self.norm = ModuleDict({kind: norms[norm](*sized) for kind in receivers})
+        self.drop, self.attn_drop = Dropout(dropout, relu=True), Dropout(attn_dropout)
+
+    def forward(self, h: Mapping[str, Tensor], graph: Graphs) -> tuple[dict[str, Tensor], Trace]:
+        """Outputs of the receiving types, and what led to them.
+
+        Args:
+            h: Inputs of each type (node, chan).
+            graph: Entries of each meta relation; one that is missing brings nothing.
+        """
+        left = {kind: layer(h[kind]) for kind, layer in self.left.items()}
+        right = {kind: layer(h[kind]) for kind, layer in self.right.items()}
+        alpha: dict[Path, Tensor] = {}
+        beta: dict[str, Tensor] = {}
+        ends: dict[Path, tuple[Tensor, Tensor]] = {}
+        out: dict[str, Tensor] = {}
+        for kind, own in left.items():
+            found, filled = [], []
+            for path in self.relations[kind]:
+                if path not in graph:
+                    found.append(torch.zeros_like(own))
+                    filled.append(torch.zeros(len(own), dtype=torch.bool, device=own.device))
+                    continue
+                part, number = graph[path], self.place[path]
+                ends[path] = (
+                    product(own, _blocks(self.attn_left[number])),
+                    product(right[path[0]], _blocks(self.attn_right[number])),
+                )
+                scale, slope = self.knobs(number)
+                alpha[path] = attention(part, *ends[path], scale=scale, slope=slope)
+                found.append(attend(part, self.attn_drop(alpha[path]), right[path[0]]))
+                filled.append(part.ptr.diff() > 0)
+            mixed = own
+            if found:
+                mask = torch.stack(filled, 1) if self.mask_empty else None
+                mixed, beta[kind] = self.choose[kind](h[kind], own, found, mask)
+            out[kind] = self.drop(self.norm[kind](mixed))
+        return out, Trace(graph, alpha, beta, ends)
+
+    def knobs(self, number: int) -> tuple[Tensor | float, Tensor | float]:
+        """Sharpness and slope of a meta relation.
+
+        Args:
+            number: Its place among those of the layer.
+        """
+        if self.activation == "sharpening":
+            return self.scale[number], 0.2
+        if self.activation == "prelu":
+            return 1.0, self.slope
+        return 1.0, 0.2 if self.activation == "leaky_relu" else 1.0
+
+    def logits(self, path: Path, score: Float[Tensor, "pair head"]) -> Float[Tensor, " pair"]:
+        """How likely pairs are linked by a meta relation, from the scores of attention.
+
+        Args:
+            path: The meta relation.
+            score: What both ends bring, added up.
+        """
+        scale, slope = self.knobs(self.place[path])
+        best = score.max(1).values
+        logit: Tensor = scale * torch.where(best > 0, best, slope * best)
+        return logit
+
+
+class _Input(nn.Module):
+    """Weights of meta relations from what a node was before."""
+
+    def __init__(self, channels: int, count: int, heads: int, even: bool) -> None:
+        super().__init__()
+        self.lin = mapped(channels, count, 1.0)
+        if even:
+            nn.init.zeros_(self.lin.weight)
+            nn.init.zeros_(self.lin.bias)
+
+    def forward(
+        self, h: Tensor, own: Tensor, found: list[Tensor], mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        beta = _masked(self.lin(h), mask).softmax(1)
+        mixed = beta[:, -1:] * own
+        for k, z in enumerate(found):
+            mixed = mixed + beta[:, k : k + 1] * z
+        return mixed, beta
+
+
+class _Aggregated(nn.Module):
+    """Weights of meta relations, one for each head, from what they brought."""
+
+    def __init__(self, channels: int, count: int, heads: int, even: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = _vectors(count, heads, channels // heads)
+        self.key = _vectors(count, heads, channels // heads)
+        if even:
+            nn.init.zeros_(self.query)
+            nn.init.zeros_(self.key)
+        self.bias = nn.Parameter(torch.zeros(count))
+
+    def forward(
+        self, h: Tensor, own: Tensor, found: list[Tensor], mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        brought = [*found, own]
+        score = torch.stack(
+            [
+                product(own, _blocks(query)) + product(z, _blocks(key))
+                for query, key, z in zip(self.query, self.key, brought, strict=True)
+            ],
+            1,
+        )
+        score = F.leaky_relu(score, 0.2) + self.bias[:, None]
+        beta = _masked(score, None if mask is None else mask.unsqueeze(2)).softmax(1)
+        parts = torch.stack(brought, 1).view(len(own), len(brought), self.heads, -1)
+        return (beta.unsqueeze(3) * parts).sum(1).flatten(1), beta.mean(2)
+
+
+def _masked(score: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores with those of empty meta relations at minus infinity; the last, one's own, stays."""
+    if mask is None:
+        return score
+    own = torch.ones_like(mask[:, :1])
+    return score.masked_fill(~torch.cat([mask, own], 1), -torch.inf)
+
+
+def mapped(channels: int, out: int, gain: float = 2**0.5) -> Linear:
+    """An affine layer whose weights start from a normal law of Xavier's spread.
+
+    Args:
+        channels: Width of the input.
+        out: Width of the output.
+        gain: Factor of the spread.
+    """
+    layer = Linear(channels, out)
+    nn.init.xavier_normal_(layer.weight, gain)
+    return layer
+
+
+def _vectors(count: int, heads: int, channels: int) -> nn.Parameter:
+    """A vector for each head, with the spread of a matrix of heads by channels."""
+    gain = nn.init.calculate_gain("leaky_relu", 0.2)
+    value = torch.empty(count, heads, channels)
+    for one in value:
+        nn.init.xavier_normal_(one, gain)
+    return nn.Parameter(value)
+
+
+def _blocks(vector: Float[Tensor, "head chan"]) -> Float[Tensor, "_ head"]:
+    """The matrix that multiplies each head's channels by its vector."""
+    return torch.diag_embed(vector.t(), dim1=0, dim2=2).flatten(0, 1)

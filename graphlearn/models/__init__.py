@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from graphlearn.models.gcn import GCN as GCN
     from graphlearn.models.gcn import GCNSVD as GCNSVD
     from graphlearn.models.gcn import GCNJaccard as GCNJaccard
+    from graphlearn.models.hetero_baselines import HeteroBaseline as HeteroBaseline
     from graphlearn.models.latte import LATTE as LATTE
     from graphlearn.models.latte_conv import LATTEConv as LATTEConv
     from graphlearn.models.lightgcn import LightGCN as LightGCN
@@ -51,6 +52,7 @@ __all__ = [
     "DAProp",
     "EdgeBank",
     "GCNJaccard",
+    "HeteroBaseline",
     "Heuristic",
     "ItemKNN",
     "LATTEConv",
@@ -76,6 +78,7 @@ __getattr__, __dir__ = lazy(
         "GCN": "graphlearn.models.gcn:GCN",
         "GCNJaccard": "graphlearn.models.gcn:GCNJaccard",
         "GCNSVD": "graphlearn.models.gcn:GCNSVD",
+        "HeteroBaseline": "graphlearn.models.hetero_baselines:HeteroBaseline",
         "Heuristic": "graphlearn.models.baselines:Heuristic",
         "ItemKNN": "graphlearn.models.recommend_baselines:ItemKNN",
         "LATTE": "graphlearn.models.latte:LATTE",

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from graphlearn.ops.csr import CSR
-from graphlearn.sampling.negatives import corrupt, uniform
+from graphlearn.sampling.negatives import absent, corrupt, uniform
 
 
 def random_graph(nodes, edges, *, seed=0, undirected=True):
@@ -150,3 +150,28 @@ def test_corrupt_keeps_the_source_and_covers_the_targets():
     assert neg.equal(corrupt(pos, 5, 200, seed=0))
     assert not neg.equal(corrupt(pos, 5, 200, seed=1))
     assert corrupt(pos[:, :0], 5, 3, seed=0).shape == (2, 0, 3)
+
+
+@pytest.mark.parametrize("entries", [0, 5, 30, 69])
+def test_absent_cells_are_uniform_and_empty(entries):
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randperm(70, generator=generator)[:entries]
+    graph = CSR.from_edge_index(torch.stack([cells // 7, cells % 7]), 10, num_cols=7)
+    count = torch.zeros(10, 7)
+    for seed in range(300):
+        row, col = absent(graph, 20, seed=seed)
+        assert len(row) == len(col) == min(20, 70 - entries)
+        count.index_put_((row, col), torch.ones(len(row)), accumulate=True)
+    linked = torch.zeros(10, 7, dtype=torch.bool)
+    linked[graph.rows(), graph.col.long()] = True
+    assert not count[linked].any()
+    mean = count.sum() / (70 - entries)
+    assert (count[~linked] - mean).abs().max() < 5 * mean.sqrt()
+    assert torch.equal(absent(graph, 20, seed=3)[0], absent(graph, 20, seed=3)[0])
+
+
+def test_a_full_matrix_has_no_absent_cell():
+    full = CSR.from_edge_index(torch.ones(3, 2).nonzero().T, 3, num_cols=2)
+    assert len(absent(full, 5, seed=0)[0]) == 0
+    empty = CSR.from_edge_index(torch.empty(2, 0).long(), 0, num_cols=2)
+    assert len(absent(empty, 5, seed=0)[0]) == 0

@@ -1,25 +1,27 @@
 """LATTE: layers of attention over meta relations of growing order."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch_geometric.data import HeteroData
 from torch_geometric.nn.module_dict import ModuleDict
 
 from graphlearn.extras import nearest
 from graphlearn.models.latte_conv import Activation, Choice, Graphs, LATTEConv, Norm, Trace, mapped
+from graphlearn.models.latte_joins import dynamic_joins, static_join
 from graphlearn.models.proximity import proximity_loss
 from graphlearn.nn import BatchNorm, Linear
-from graphlearn.ops.compose import compose
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.paths import EdgeType, Path, RelationWeight, layers
-from graphlearn.ops.thin import strong, thinned
 from graphlearn.sampling.batches import fold
 
 __all__ = ["LATTE", "Attention", "Prepared"]
+
+Features = Mapping[str, Tensor | CSR]
 
 
 class Prepared(NamedTuple):
@@ -150,6 +152,7 @@ class LATTE(nn.Module):
         super().__init__()
         types, edge_types = metadata
         self.target, self.join, self.neighbors = target, join, neighbors
+        self.num_nodes_dict = dict(num_nodes_dict)
         self.threshold, self.sample, self.readout = threshold, sample, readout
         self.proximity, self.negatives = proximity, negatives
         self.trained_weights = trained_weights
@@ -193,44 +196,71 @@ class LATTE(nn.Module):
         self.drop, self.out = Dropout(out_dropout), Linear(width, out_channels)
         nn.init.xavier_uniform_(self.out.weight)
 
-    def prepare(self, x: Mapping[str, Tensor | CSR], graph: Mapping[EdgeType, CSR]) -> Prepared:
+    @classmethod
+    def from_hetero_data(
+        cls,
+        data: HeteroData,
+        target: str,
+        out_channels: int,
+        **settings: Any,  # noqa: ANN401
+    ) -> "LATTE":
+        """A model for a graph of PyG.
+
+        Args:
+            data: Its `x` says how many features a type has; one without gets learnt vectors.
+            target: Type whose nodes are classified.
+            out_channels: Classes.
+            **settings: See `LATTE`.
+
+        Raises:
+            ValueError: if a setting lies outside its range, or the target is no type.
+        """
+        width = {
+            kind: data[kind].x.shape[1] if "x" in data[kind] else 0 for kind in data.node_types
+        }
+        sizes = {kind: int(data[kind].num_nodes) for kind in data.node_types}
+        return cls(data.metadata(), target, width, sizes, out_channels, **settings)
+
+    def prepare(self, x: Features, graph: Mapping[EdgeType, CSR | Tensor]) -> Prepared:
         """Entries of the meta relations of each layer; of dynamic joins only those of order one.
 
         Args:
             x: Features of each type.
-            graph: Rows receive from columns.
+            graph: For each edge type the sources and receivers of its edges (2, edge), as PyG has
+                them, or a matrix whose rows receive from its columns.
         """
-        edges: dict[Path, CSR] = {tuple(kind): part for kind, part in graph.items()}
+        size = self.num_nodes_dict | {kind: _rows(one) for kind, one in x.items()}
+        edges: dict[Path, CSR] = {
+            kind: part
+            if isinstance(part, CSR)
+            else CSR.from_edge_index(part.flip(0), size[kind[2]], num_cols=size[kind[0]])
+            for kind, part in graph.items()
+        }
         known = dict(edges)
         static = self.join == "static"
         found = [
-            {path: self._joined(path, known) for path in paths if static or len(path) == 3}
+            {
+                path: static_join(path, known, most=self.neighbors)
+                for path in paths
+                if static or len(path) == 3
+            }
             for paths in self.paths
         ]
         return Prepared(edges, found)
 
-    def _joined(self, path: Path, known: dict[Path, CSR]) -> CSR:
-        """A join and, before it, those it is made from."""
-        if path not in known:
-            first, second = self._joined(path[2:], known), known[path[:3]]
-            known[path] = compose(first, second, most=self.neighbors)
-        return known[path]
-
     @overload
-    def forward(
-        self, x: Mapping[str, Tensor | CSR], graph: Prepared
-    ) -> Float[Tensor, "node class"]: ...
+    def forward(self, x: Features, graph: Prepared) -> Float[Tensor, "node class"]: ...
 
     @overload
     def forward(
         self,
-        x: Mapping[str, Tensor | CSR],
+        x: Features,
         graph: Prepared,
         return_attention: Literal[True],
     ) -> tuple[Float[Tensor, "node class"], list[Attention]]: ...
 
     def forward(
-        self, x: Mapping[str, Tensor | CSR], graph: Prepared, return_attention: bool = False
+        self, x: Features, graph: Prepared, return_attention: bool = False
     ) -> Tensor | tuple[Tensor, list[Attention]]:
         """Logit of each class for each node of the target type.
 
@@ -239,14 +269,14 @@ class LATTE(nn.Module):
             graph: What `prepare` returned.
             return_attention: Return what each layer attended to as well.
         """
-        outputs, traces = self.layers(x, graph)
-        logits = self._read(outputs)
+        outputs, traces = self.traced(x, graph)
+        logits = self._classes(self._read(outputs))
         if not return_attention:
             return logits
         return logits, [self._attention(*pair) for pair in zip(self.convs, traces, strict=True)]
 
     def learn(
-        self, x: Mapping[str, Tensor | CSR], graph: Prepared, *, seed: int
+        self, x: Features, graph: Prepared, *, seed: int
     ) -> tuple[Float[Tensor, "node class"], Float[Tensor, ""]]:
         """Logits, and the proximity loss of all layers times its weight.
 
@@ -255,7 +285,7 @@ class LATTE(nn.Module):
             graph: What `prepare` returned.
             seed: Decides the pairs without a link.
         """
-        outputs, traces = self.layers(x, graph)
+        outputs, traces = self.traced(x, graph)
         losses = [
             proximity_loss(
                 conv, trace, negatives=self.negatives, trained_weights=self.trained_weights,
@@ -263,12 +293,11 @@ class LATTE(nn.Module):
             )
             for number, (conv, trace) in enumerate(zip(self.convs, traces, strict=True))
         ]  # fmt: skip
-        return self._read(outputs), self.proximity * torch.stack(losses).sum()
+        logits = self._classes(self._read(outputs))
+        return logits, self.proximity * torch.stack(losses).sum()
 
     @torch.no_grad()
-    def relation_weights(
-        self, x: Mapping[str, Tensor | CSR], graph: Prepared
-    ) -> list[RelationWeight]:
+    def relation_weights(self, x: Features, graph: Prepared) -> list[RelationWeight]:
         """How much each type listens to each meta relation in each layer.
 
         Args:
@@ -291,55 +320,57 @@ class LATTE(nn.Module):
         named = {kind: [*paths, (kind,)] for kind, paths in conv.relations.items()}
         return Attention(entries, named, trace.beta)
 
-    def layers(
-        self, x: Mapping[str, Tensor | CSR], graph: Prepared
-    ) -> tuple[list[dict[str, Tensor]], list[Trace]]:
+    def traced(self, x: Features, graph: Prepared) -> tuple[list[dict[str, Tensor]], list[Trace]]:
         """Outputs of each layer by type, and what it attended to.
 
         Args:
             x: Features of each type, or ids of nodes where it has none.
             graph: What `prepare` returned.
         """
-        h = {kind: self.embedding[kind](x[kind]) for kind in self.embedding.keys()}
+        h = {
+            kind: table(x[kind]) if kind in x else table.weight
+            for kind, table in self.embedding.items()
+        }
         h |= {kind: layer(x[kind]) for kind, layer in self.input.items()}
         outputs: list[dict[str, Tensor]] = []
         traces: list[Trace] = []
         for number, conv in enumerate(self.convs):
             parts = graph.layers[number]
             if self.join == "dynamic" and number:
-                parts = self._dynamic(self.paths[number], graph.edges, traces[-1])
+                parts = dynamic_joins(
+                    self.paths[number], graph.edges, traces[-1], most=self.neighbors,
+                    threshold=self.threshold, sample=self.sample, training=self.training,
+                )  # fmt: skip
             h, trace = conv(h, parts)
             outputs.append(h)
             traces.append(trace)
         return outputs, traces
 
-    def _dynamic(self, paths: Sequence[Path], edges: Graphs, trace: Trace) -> Graphs:
-        """Joins of a layer from the attention of the one before."""
-        found = {}
-        for number, path in enumerate(path for path in paths if path[2:] in trace.graph):
-            attended = trace.alpha[path[2:]].detach().max(1).values
-            first = strong(trace.graph[path[2:]], attended, self.threshold)
-            second = edges[path[:3]]
-            joined = compose(first, second, most=self.neighbors)
-            if self.sample:
-                draw = int(torch.randint(2**31, ())) if self.training else number
-                count = min(first.num_entries, second.num_entries)
-                joined = thinned(joined, count, seed=draw)
-            if joined.num_entries:
-                found[path] = joined
-        return found
+    def embed(self, x: Features, graph: Prepared) -> Float[Tensor, "node chan"]:
+        """What all layers say of each node of the target type, before the classifier.
+
+        Args:
+            x: Features of each type, or ids of nodes where it has none.
+            graph: What `prepare` returned.
+        """
+        return self._read(self.traced(x, graph)[0])
 
     def _read(self, outputs: Sequence[Mapping[str, Tensor]]) -> Tensor:
         said = [h[self.target] for h in outputs]
         if self.readout == "concat":
-            read = torch.cat(said, 1)
-        elif self.readout == "last":
-            read = said[-1]
-        else:
-            stacked = torch.stack(said)
-            read = stacked.mean(0) if self.readout == "mean" else stacked.max(0).values
+            return torch.cat(said, 1)
+        if self.readout == "last":
+            return said[-1]
+        stacked = torch.stack(said)
+        return stacked.mean(0) if self.readout == "mean" else stacked.max(0).values
+
+    def _classes(self, read: Tensor) -> Tensor:
         logits: Tensor = self.out(self.drop(read))
         return logits
+
+
+def _rows(x: Tensor | CSR) -> int:
+    return x.num_rows if isinstance(x, CSR) else len(x)
 
 
 class _Features(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 
 from graphlearn.recipe import Published, Recipe, find
 
-__all__ = ["Group", "collect"]
+__all__ = ["Group", "collect", "headline"]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,9 @@ class Group:
 
     @property
     def metric(self) -> str:
-        """The published metric where the runs have it, else the one that selected the weights."""
-        monitor = str(self.results[0]["monitor"]).removeprefix("-")
-        published = self.recipe.published
-        return published.metric if published and self.values(published.metric) else monitor
+        """What stands for the runs, see `headline`."""
+        found = [name for name in self.results[0]["test"] if self.values(name)]
+        return headline(self.recipe, str(self.results[0]["monitor"]), found)
 
     @property
     def published(self) -> Published | None:
@@ -55,6 +54,24 @@ class Group:
     def values(self, name: str, split: str = "test") -> list[float]:
         """A metric of a split for every seed that has it."""
         return [result[split][name] for result in self.results if name in result[split]]
+
+
+def headline(recipe: Recipe, monitor: str, found: Sequence[str]) -> str:
+    """The metric that stands for a run.
+
+    Args:
+        recipe: What was run.
+        monitor: What selected the weights.
+        found: Metrics of the run, the one that people ask for first.
+
+    Returns:
+        The published one where the run has it; else the one that selected the weights, and where
+        that was a loss the first that is none.
+    """
+    if recipe.published and recipe.published.metric in found:
+        return recipe.published.metric
+    others = [name for name in found if name != "loss"]
+    return others[0] if monitor == "-loss" and others else monitor.removeprefix("-")
 
 
 def collect(paths: Iterable[Path]) -> list[Group]:

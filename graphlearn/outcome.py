@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean, pstdev
 
+from graphlearn.groups import headline
 from graphlearn.recipe import Recipe
 from graphlearn.report import natural, number, percent, table
 from graphlearn.train.tracking import Result
@@ -19,7 +20,7 @@ def one_line(recipe: Recipe, result: Result) -> str:
         recipe: What was trained.
         result: What came of it.
     """
-    name = _metric(recipe, result)
+    name = headline(recipe, result.monitor, [*result.test, *result.valid])
     parts = [
         f"{split} {name} {percent(found[name])}"
         for split, found in (("valid", result.valid), ("test", result.test))
@@ -38,7 +39,7 @@ def outcome(recipe: Recipe, results: Sequence[Result]) -> str:
         recipe: What was trained.
         results: One for each seed.
     """
-    name = _metric(recipe, results[0])
+    name = headline(recipe, results[0].monitor, [*results[0].test, *results[0].valid])
     common = set.intersection(*({*one.test} for one in results))  # a seed may lack a group
     names = [name, *sorted(common - {name}, key=natural)]
     spread = {key: [one.test[key] for one in results] for key in names}
@@ -62,11 +63,3 @@ def outcome(recipe: Recipe, results: Sequence[Result]) -> str:
         value = percent(printed.mean, printed.std or None, scale=1.0)
         text += f"; published {value} ({printed.source}{runs})"
     return f"\n{shown}\n\n{text}"
-
-
-def _metric(recipe: Recipe, result: Result) -> str:
-    """The published one, unless other knobs have made the task report others."""
-    printed = recipe.published
-    if printed and printed.metric in {*result.test, *result.valid}:
-        return printed.metric
-    return result.monitor.removeprefix("-")

@@ -2,8 +2,11 @@
 
 Nodes are the top-level functions and classes of the public modules (those written in C as far as
 they are referred to), an edge joins two of which one refers to the other. Features are the words
-in a definition's name and docstring, by index into a small vocabulary. Only names, word indices and
-edges are stored, no text of the source. The same interpreter gives the same bytes.
+in a definition's name and docstring, by index into a small vocabulary. Beside them stand which of
+two ends refers to the other (1 the first, 2 the second, 3 both), which definitions are classes,
+which class inherits from which, and the words in the docstring of each module, by module name. Only
+names, word indices and edges are stored, no text of the source. The same interpreter gives the same
+bytes.
 """
 
 import ast
@@ -20,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Module", "build", "edges", "modules", "words"]
+__all__ = ["Module", "build", "inheritance", "modules", "references", "words"]
 
 OUT = Path(__file__).parents[1] / "graphlearn" / "data" / "stdlib.npz"
 VOCABULARY = 800
@@ -43,12 +46,13 @@ Scope = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 class Module(NamedTuple):
-    """A parsed module: its definitions and what its global names stand for."""
+    """A parsed module: its definitions, what its global names stand for, and its docstring."""
 
     name: str
     definitions: dict[str, DefNode]
     imports: dict[str, str]
     stars: tuple[str, ...]
+    docstring: str
 
 
 def modules(folder: Path) -> dict[str, Module]:
@@ -66,8 +70,8 @@ def modules(folder: Path) -> dict[str, Module]:
     return found
 
 
-def edges(found: dict[str, Module]) -> set[tuple[str, str]]:
-    """Pairs of definitions of which one refers to the other, each once, as `module.name`."""
+def references(found: dict[str, Module]) -> set[tuple[str, str]]:
+    """Pairs of definitions of which the first refers to the second, as `module.name`."""
     pairs = set()
     for module in found.values():
         for name, node in module.definitions.items():
@@ -75,7 +79,22 @@ def edges(found: dict[str, Module]) -> set[tuple[str, str]]:
             for dotted in _references(node):
                 there = _resolve(dotted, module, found)
                 if there and there != here:
-                    pairs.add((min(here, there), max(here, there)))
+                    pairs.add((here, there))
+    return pairs
+
+
+def inheritance(found: dict[str, Module]) -> set[tuple[str, str]]:
+    """Pairs of classes of which the second is a base of the first, as `module.name`."""
+    pairs = set()
+    for module in found.values():
+        for name, node in module.definitions.items():
+            here = f"{module.name}.{name}"
+            for base in node.bases if isinstance(node, ast.ClassDef) else []:
+                base = base.value if isinstance(base, ast.Subscript) else base  # Generic[T]
+                dotted = _dotted(base) if isinstance(base, ast.Attribute | ast.Name) else ""
+                there = _resolve(dotted, module, found) if dotted else ""
+                if there not in ("", here) and _is_class(there, found):
+                    pairs.add((here, there))
     return pairs
 
 
@@ -89,13 +108,19 @@ def words(name: str, docstring: str) -> set[str]:
 def build(folder: Path) -> dict[str, np.ndarray]:
     """Arrays of the graph of the modules below a folder; nodes without an edge are left out."""
     found = modules(folder)
-    pairs = sorted(edges(found))
+    directed = references(found)
+    pairs = sorted({(min(pair), max(pair)) for pair in directed})
     names = sorted({name for pair in pairs for name in pair})
     number = {name: k for k, name in enumerate(names)}
     bags = [words(name, _docstring(name, found)) for name in names]
     vocabulary = _vocabulary(bags)
     column = {word: k for k, word in enumerate(vocabulary)}
     rows = [sorted(column[word] for word in bag if word in column) for bag in bags]
+    homes = sorted({name.rpartition(".")[0] for name in names})
+    texts = [words("", _module_docstring(home, found)) for home in homes]
+    told = [sorted(column[word] for word in text if word in column) for text in texts]
+    bases = sorted((number[a], number[b]) for a, b in inheritance(found))
+    says = [((a, b) in directed) + 2 * ((b, a) in directed) for a, b in pairs]
     return {
         "edge": np.array([(number[a], number[b]) for a, b in pairs], dtype=np.uint16),
         "num_nodes": np.array(len(names)),
@@ -105,6 +130,11 @@ def build(folder: Path) -> dict[str, np.ndarray]:
         "names": np.array(names),
         "words": np.array(vocabulary),
         "python": np.array("{}.{}.{}".format(*sys.version_info)),
+        "direction": np.array(says, dtype=np.uint8),
+        "is_class": np.array([_is_class(name, found) for name in names], dtype=np.uint8),
+        "inherits": np.array(bases, dtype=np.uint16).reshape(-1, 2),
+        "module_indptr": np.cumsum([0, *map(len, told)], dtype=np.int32),
+        "module_indices": np.array([k for row in told for k in row], dtype=np.uint16),
     }
 
 
@@ -135,7 +165,8 @@ def _parse(name: str, package: str, source: bytes) -> Module:
             definitions.setdefault(node.name, node)
         else:
             _add_import(node, package, imports, stars)
-    return Module(name, definitions, imports, tuple(stars))
+    docstring = ast.get_docstring(tree) or ""
+    return Module(name, definitions, imports, tuple(stars), docstring)
 
 
 def _top_level(body: Iterable[ast.stmt]) -> Iterator[DefNode | ast.Import | ast.ImportFrom]:
@@ -184,7 +215,7 @@ def _references(node: ast.AST, hidden: frozenset[str] = frozenset()) -> Iterator
                 yield from _references(child, inside if field == "body" else hidden)
 
 
-def _dotted(node: ast.Attribute) -> str:
+def _dotted(node: ast.Attribute | ast.Name) -> str:
     """The text of `a.b.c`, or nothing if the expression is no such chain of names."""
     parts: list[str] = []
     inner: ast.expr = node
@@ -270,6 +301,19 @@ def _docstring(name: str, found: dict[str, Module]) -> str:
         return ast.get_docstring(found[module].definitions[definition]) or ""
     docstring = getattr(_compiled_object(module, definition), "__doc__", None)
     return docstring if isinstance(docstring, str) else ""
+
+
+def _module_docstring(module: str, found: dict[str, Module]) -> str:
+    if module in found:
+        return found[module].docstring
+    return importlib.import_module(module).__doc__ or ""  # written in C
+
+
+def _is_class(name: str, found: dict[str, Module]) -> bool:
+    module, _, definition = name.rpartition(".")
+    if module in found and definition in found[module].definitions:
+        return isinstance(found[module].definitions[definition], ast.ClassDef)
+    return isinstance(_compiled_object(module, definition), type)
 
 
 def _vocabulary(bags: list[set[str]]) -> list[str]:

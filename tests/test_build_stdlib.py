@@ -100,6 +100,46 @@ def test_nodes_and_edges_of_a_tiny_package(script, folder):
     assert arrays["edge"].dtype == np.uint16 and int(arrays["num_nodes"]) == len(names)
 
 
+def test_directions_and_bases(script, folder):
+    arrays = script.build(folder)
+    names = arrays["names"].tolist()
+    refers = set()
+    for (a, b), says in zip(arrays["edge"].tolist(), arrays["direction"].tolist(), strict=True):
+        refers |= {(names[a], names[b])} if says & 1 else set()
+        refers |= {(names[b], names[a])} if says & 2 else set()
+    assert len(refers) == 10 and refers == script.references(script.modules(folder))
+    assert ("shapes.round.Circle", "shapes.flat.measure") in refers
+    assert ("use.draw", "posixpath.join") in refers
+    inherits = [(names[a], names[b]) for a, b in arrays["inherits"].tolist()]
+    assert inherits == [("shapes.round.Circle", "shapes.flat.Base")]
+    classes = [name for name, of in zip(names, arrays["is_class"], strict=True) if of]
+    assert classes == ["itertools.chain", "shapes.flat.Base", "shapes.round.Circle"]
+
+
+def test_bases_with_parameters_and_of_other_modules(script, tmp_path):
+    (tmp_path / "boxes.py").write_text(
+        "import typing\nfrom collections import OrderedDict\n"
+        "class Box(typing.Generic[int], metaclass=type): pass\n"
+        "class Bag(Box[int], OrderedDict, make()): pass\n"
+        "def make(): return object\n"
+    )
+    (tmp_path / "typing.py").write_text("class Generic: pass\n")
+    assert script.inheritance(script.modules(tmp_path)) == {
+        ("boxes.Box", "typing.Generic"),
+        ("boxes.Bag", "boxes.Box"),
+        ("boxes.Bag", "collections.OrderedDict"),
+    }
+
+
+def test_words_of_modules(script, folder):
+    arrays = script.build(folder)
+    modules = sorted({name.rpartition(".")[0] for name in arrays["names"].tolist()})
+    assert len(arrays["module_indptr"]) == len(modules) + 1
+    assert arrays["module_indptr"][-1] == len(arrays["module_indices"])
+    found = script.modules(folder)
+    assert found["shapes.flat"].docstring == "Flat shapes." and found["use"].docstring == ""
+
+
 def test_the_build_is_deterministic(script, folder):
     first, second = script.build(folder), script.build(folder)
     assert first.keys() == second.keys()

@@ -3,7 +3,8 @@
 import pytest
 from toy_runs import several, write
 
-from graphlearn.groups import collect
+from graphlearn.groups import collect, headline
+from graphlearn.recipe import find
 
 
 @pytest.fixture
@@ -49,3 +50,17 @@ def test_rates_of_an_attack_are_told_apart(tmp_path):
     assert [group.label for group in found] == [
         *("robust_cora", "robust_cora-meta-0.05", "robust_cora-meta-0.2")
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "monitor", "found", "want"),
+    [
+        ("ncn/cora", "mrr", ["mrr", "hits@100"], "hits@100"),
+        ("ncn/cora", "mrr", ["auc", "mrr"], "mrr"),
+        ("latte", "-loss", ["accuracy", "f1", "loss"], "accuracy"),
+        ("latte", "-loss", ["loss"], "loss"),
+        ("latte", "f1", ["accuracy", "f1", "loss"], "f1"),
+    ],
+)
+def test_the_headline_is_published_or_chosen_and_no_loss(name, monitor, found, want):
+    assert headline(find(name), monitor, found) == want

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 import toy
+import toy_hetero
 
 from graphlearn import data
 from graphlearn.data.dataset import Dataset
@@ -39,6 +40,8 @@ def toy_for(recipe: Recipe) -> Dataset:
         return toy.event_dataset(name="toy", edge_dim=int(recipe.dataset == "bitcoin-alpha"))
     if recipe.task == "graphlearn.tasks.recommend:Recommendation":
         return toy.interaction_dataset(name="toy")
+    if recipe.task == "graphlearn.tasks.hetero:HeteroClassification":
+        return toy_hetero.hetero_dataset(name="toy")
     if recipe.task != "graphlearn.tasks.link:LinkPrediction":
         return toy.node_dataset(name="toy")
     return toy.link_dataset(name="toy", features=recipe.dataset not in WITHOUT_FEATURES)

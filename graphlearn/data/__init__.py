@@ -12,6 +12,7 @@ from graphlearn.extras import lazy
 
 if TYPE_CHECKING:
     from graphlearn.data.dataset import Dataset, EventSplit, LinkSplit
+    from graphlearn.data.hetero import hetero_dataset
     from graphlearn.data.interactions import from_ratings as interactions_from_ratings
     from graphlearn.data.interactions import interaction_dataset
     from graphlearn.data.node_splits import random_per_class_split, stratified_split
@@ -29,6 +30,7 @@ __all__ = [
     "LinkSplit",
     "check_no_leak",
     "event_dataset",
+    "hetero_dataset",
     "interaction_dataset",
     "interactions_from_ratings",
     "link_dataset",
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazy(
         "LinkSplit": "graphlearn.data.dataset:LinkSplit",
         "check_no_leak": "graphlearn.data.splits:check_no_leak",
         "event_dataset": "graphlearn.data.streams:event_dataset",
+        "hetero_dataset": "graphlearn.data.hetero:hetero_dataset",
         "interaction_dataset": "graphlearn.data.interactions:interaction_dataset",
         "interactions_from_ratings": "graphlearn.data.interactions:from_ratings",
         "link_dataset": "graphlearn.data.splits:link_dataset",
@@ -72,7 +75,7 @@ def load(
     source: object,
     *,
     root: Path | None = None,
-    kind: Literal["auto", "link", "node", "events", "interactions"] = "auto",
+    kind: Literal["auto", "link", "node", "hetero", "events", "interactions"] = "auto",
     seed: int = 0,
     protocol: Literal[
         "auto",
@@ -102,6 +105,8 @@ def load(
     rate: float = 0.0,
     min_rating: float | None = None,
     k_core: int = 0,
+    target: str = "",
+    undirected: bool = False,
 ) -> "Dataset":
     """A data set for links or nodes of a graph, a stream of events, or users and items.
 
@@ -112,19 +117,21 @@ def load(
 
     Events keep their direction, and are sorted by time; nothing is dropped. Of interactions a
     repeated pair is kept once, users and items are those of training, and the graph has the
-    training pairs only.
+    training pairs only. Edges of a graph of several types keep their direction and their loops.
 
     Args:
         source: A name (`graphlearn list --datasets`; case does not matter), the path of a table
-            (.csv, .tsv, .txt, also .gz), archive (.npz), folder of attacked graphs or of the lists
-            of LightGCN (`train.txt`, `test.txt`), a networkx graph, a PyG `Data`, `TemporalData`
-            or `HeteroData`.
+            (.csv, .tsv, .txt, also .gz), archive (.npz), folder of attacked graphs, of the lists
+            of LightGCN (`train.txt`, `test.txt`), or of tables of typed nodes and edges
+            (`paper.csv`, `author-writes-paper.csv`), a networkx graph, a PyG `Data`,
+            `TemporalData` or `HeteroData`.
         root: Folder of the named sets; by default `GRAPHLEARN_DATA` or the cache folder.
-        kind: What the data set is for: its links, the classes of its nodes, events, or
-            interactions of users and items, which a file must be asked for; `auto` takes a file
-            for events if a header names a time, or an archive has the arrays `src`, `dst` and
-            `t`, for nodes if there are `labels`, and for links else. A named set that serves
-            several is for the first of links, events and others unless you say so.
+        kind: What the data set is for: its links, the classes of its nodes, those of one of
+            several types of nodes (hetero), events, or interactions of users and items, which a
+            file must be asked for; `auto` takes a file for events if a header names a time, or an
+            archive has the arrays `src`, `dst` and `t`, for hetero if an archive has `node_types`
+            or a `HeteroData` has `y`, for nodes if there are `labels`, and for links else. A named
+            set that serves several is for the first of links, events and others unless you say so.
         seed: Seed of the split, and of an attack; official splits do not depend on it.
         protocol: How edges are split: as the source prescribes (auto), the official OGB split, the
             70/10/20 of the Planetoid literature, at random, or with hard negatives (heart). How
@@ -155,6 +162,9 @@ def load(
         min_rating: Smallest rating that counts as an interaction; None is 3 for MovieLens, and
             takes all else.
         k_core: Drop users and items with fewer partners than this, repeatedly.
+        target: Which type of nodes has the classes, if several types have labels.
+        undirected: Add the reverse of every edge type that has none, so that messages go both ways
+            (hetero only, every other graph is undirected anyway).
 
     Raises:
         KeyError: if there is no data set of that name.
@@ -166,6 +176,7 @@ def load(
         "features": features, "labels": labels, "num_nodes": num_nodes,
         "trust_pickle": trust_pickle, "min_year": min_year, "replay": replay, "strict": strict,
         "attack": attack, "rate": rate, "min_rating": min_rating, "k_core": k_core,
+        "target": target, "undirected": undirected,
     }  # fmt: skip
     found = find(source, "node" if kind == "auto" and labels is not None else kind)
     drawn = found.kind == "node" and attack in _DRAWN

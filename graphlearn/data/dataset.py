@@ -10,7 +10,9 @@ from graphlearn.train.task import Split
 
 __all__ = ["Dataset", "EventSplit", "Kind", "LinkSplit"]
 
-Kind = Literal["node", "hetero", "link", "graph", "events", "interactions", "segmentation", "detection"]
+Kind = Literal[
+    "node", "hetero", "link", "graph", "events", "interactions", "segmentation", "detection"
+]
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,23 @@ class Dataset:
             ids (N,) that stand for one-hot rows; beside them `train_mask`, `val_mask` and
             `test_mask`, and where the graph was attacked `clean_edge_index` and `target_nodes`.
             For events, a `TemporalData` in order of time. For interactions, a `HeteroData` whose
-            edges `("user", "rates", "item")` are those of training.
-        splits: What each split holds; `LinkSplit` for links, sorted node ids for nodes,
-            `EventSplit` for events, users and items (2, E) for interactions: each pair once, in no
-            other split, sorted by user, then item.
+            edges `("user", "rates", "item")` are those of training. For hetero, a `HeteroData`
+            with `num_nodes` and perhaps `x`, float (N, F), dense or sparse CSR, of each node type,
+            `y` and the three masks of the target type, and `edge_index` of each edge type (source,
+            relation, destination), each pair once, sorted by destination, then source.
+        splits: What each split holds; `LinkSplit` for links, sorted node ids for nodes, of the
+            target type for hetero, `EventSplit` for events, users and items (2, E) for
+            interactions: each pair once, in no other split, sorted by user, then item.
         facts: Sizes that models are built from: `num_nodes`, `in_channels` (0 where nodes carry
             ids), `num_ids` (0 where nodes carry features), ...; for nodes `in_channels` (the number
             of ids where they carry ids) and `out_channels` (the number of classes); for events
             `num_events`, `edge_dim`, `node_dim`, and of the training events `time_span` and the
-            mean `time_gap`; for interactions `num_users`, `num_items`, and `num_nodes`, their sum.
+            mean `time_gap`; for interactions `num_users`, `num_items`, and `num_nodes`, their sum;
+            for hetero `metadata` (node types, edge types), `target` (the type that has classes),
+            by type `in_channels` (0 where it has no features) and `num_nodes_dict`, and of the
+            target `num_nodes` and `out_channels`.
         names: Name of each node where the source has them; of interactions those of all users,
-            then those of all items.
+            then those of all items; for hetero those of the target type.
         classes: Name of each class where the source has them.
         titles: What the items of interactions are called where the source says so.
     """

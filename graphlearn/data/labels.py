@@ -24,15 +24,22 @@ from graphlearn.data.pairs import simple_pairs
 from graphlearn.data.table import Table, cells, line_of, read_table
 from graphlearn.train.task import Split
 
-__all__ = ["number_classes", "read_labelled_archive", "read_labelled_edges", "read_labels"]
+__all__ = [
+    "SPLITS",
+    "number_classes",
+    "read_labelled_archive",
+    "read_labelled_edges",
+    "read_labels",
+]
 
 _log = logging.getLogger(__name__)
 _NODES = ("node", "id", "name", "node_id")
 _LABELS = ("label", "class", "y", "target")
-_SPLITS: Mapping[str, Split] = {
+SPLITS: Mapping[str, Split] = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
     **{"valid": "valid", "val": "valid", "validation": "valid"},
 }
+"""What a table may call each split."""
 
 
 class Labels(NamedTuple):
@@ -134,7 +141,7 @@ def read_labelled_archive(
     y = torch.from_numpy(arrays["y"].astype(np.int64))
     pairs = all_pairs(arrays, len(y), source=path.name)
     given: dict[Split, Tensor] = {
-        _SPLITS[key]: torch.from_numpy(arrays[key].astype(np.int64))
+        SPLITS[key]: torch.from_numpy(arrays[key].astype(np.int64))
         for key in ("train", "valid", "val", "test")
         if key in arrays
     }
@@ -174,7 +181,7 @@ def read_labels(path: Path) -> Labels:
     if part < 0:
         return Labels(table, [row[node] for row in rows], [row[label] for row in rows], None)
     for k, row in enumerate(rows):
-        if row[part] and row[part].lower() not in _SPLITS:
+        if row[part] and row[part].lower() not in SPLITS:
             raise ValueError(
                 f"{line_of(table, k)}: a split must be train, valid or test, got {row[part]!r}"
             )
@@ -235,6 +242,6 @@ def _index(found: Labels, count: int, names: Sequence[str] | None) -> Tensor:
 def _given(found: Labels, index: Tensor) -> dict[Split, Tensor] | None:
     if found.parts is None:
         return None
-    parts = [_SPLITS.get(part) for part in found.parts]
+    parts = [SPLITS.get(part) for part in found.parts]
     splits: tuple[Split, ...] = ("train", "valid", "test")
     return {split: index[torch.tensor([part == split for part in parts])] for split in splits}

@@ -4,6 +4,7 @@ All draws come from one seeded generator, so a seed gives the same split on ever
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,17 @@ from torch import Tensor
 
 from graphlearn.train.task import Split
 
-__all__ = ["largest_component", "random_per_class_split", "split_nodes", "stratified_split"]
+__all__ = [
+    "MASKS",
+    "largest_component",
+    "masked_split",
+    "random_per_class_split",
+    "split_nodes",
+    "stratified_split",
+]
+
+MASKS: Mapping[Split, str] = {"train": "train_mask", "valid": "val_mask", "test": "test_mask"}
+"""What PyG calls the nodes of each split."""
 
 SHARES = {"valid": 0.1, "test": 0.8}
 
@@ -137,6 +148,7 @@ def split_nodes(
     nodes: Int[Tensor, " hit"] | None = None,
     val: int = 0,
     test: int | None = None,
+    per_class: tuple[int, int] = (20, 30),
     shares: tuple[float | None, float | None] = (None, None),
 ) -> dict[Split, Tensor]:
     """The split that a protocol names.
@@ -151,8 +163,9 @@ def split_nodes(
         given: The split that comes with the source.
         usual: What `auto` is where there is none.
         nodes: Ids of the nodes that may be drawn; None is all of them.
-        val: Validation nodes of a random split in all; 0 takes 30 of each class.
+        val: Validation nodes of a random split in all; 0 takes so many of each class.
         test: Test nodes of a random split; None takes every node that is left.
+        per_class: Training and validation nodes of each class in a random split.
         shares: Shares of validation and test in a stratified split; None is 10 and 80 percent.
 
     Raises:
@@ -183,10 +196,39 @@ def split_nodes(
             nodes=nodes,
             generator=generator,
         )
-    per_class = 0 if val else 30
+    train, held = per_class
     return random_per_class_split(
-        y, 20, val=val, val_per_class=per_class, test=test, nodes=nodes, generator=generator
-    )
+        y, train, val=val, val_per_class=0 if val else held, test=test, nodes=nodes,
+        generator=generator,
+    )  # fmt: skip
+
+
+def masked_split(
+    stored: Mapping[str, Any], num_nodes: int, seed: int, *, source: str = "Data"
+) -> dict[Split, Tensor] | None:
+    """The split that the masks of an object say, None where there are no masks.
+
+    Args:
+        stored: The attributes; all three masks or none, (N,) or (N, S) for S splits.
+        num_nodes: Number of nodes N.
+        seed: Which of the S splits.
+        source: What messages call the object.
+
+    Raises:
+        ValueError: if a mask is missing, or is none of so many nodes.
+    """
+    there = [mask for mask in MASKS.values() if stored.get(mask) is not None]
+    if not there:
+        return None
+    for mask in MASKS.values():
+        found = stored.get(mask)
+        if found is None or found.dtype != torch.bool or found.shape[:1] != (num_nodes,):
+            got = "none" if found is None else f"{found.dtype} {tuple(found.shape)}"
+            raise ValueError(f"{source}.{mask} must hold {num_nodes} truth values, got {got}")
+    masks = {split: stored[mask].cpu().reshape(num_nodes, -1) for split, mask in MASKS.items()}
+    return {
+        split: mask[:, seed % mask.shape[1]].nonzero().flatten() for split, mask in masks.items()
+    }
 
 
 def largest_component(edge_index: Int[Tensor, "2 edge"], num_nodes: int) -> Int[Tensor, " hit"]:

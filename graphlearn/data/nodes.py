@@ -12,14 +12,22 @@ from jaxtyping import Int
 from torch import Tensor
 
 from graphlearn.data.dataset import Dataset
+from graphlearn.data.node_splits import MASKS
 from graphlearn.data.pairs import both_directions, pair_keys
 from graphlearn.ops.backend import check_range
 from graphlearn.train.task import Split
 
-__all__ = ["checked_features", "node_dataset", "sparse_rows", "undirected"]
+__all__ = [
+    "checked_features",
+    "checked_labels",
+    "checked_splits",
+    "node_dataset",
+    "sparse_rows",
+    "undirected",
+    "warn_of_unseen",
+]
 
 _log = logging.getLogger(__name__)
-_MASKS: Mapping[Split, str] = {"train": "train_mask", "valid": "val_mask", "test": "test_mask"}
 
 
 def node_dataset(
@@ -58,14 +66,14 @@ def node_dataset(
     """
     from torch_geometric.data import Data
 
-    y = _checked_labels(name, y, num_nodes, classes)
-    parts = _checked_splits(name, y, splits)
+    y = checked_labels(name, y, num_nodes, classes)
+    parts = checked_splits(name, y, splits)
     x = torch.arange(num_nodes) if x is None else checked_features(x, num_nodes, f"{name}: x")
     num_classes = len(classes) if classes is not None else int(y.max()) + 1
-    _warn_of_unseen(name, y[parts["train"]], num_classes, classes)
+    warn_of_unseen(name, y[parts["train"]], num_classes, classes)
     data = Data(x=x, edge_index=undirected(edge_index, num_nodes), y=y, num_nodes=num_nodes)
     for split, ids in parts.items():
-        data[_MASKS[split]] = torch.zeros(num_nodes, dtype=torch.bool).index_fill_(0, ids, True)
+        data[MASKS[split]] = torch.zeros(num_nodes, dtype=torch.bool).index_fill_(0, ids, True)
     if clean_edge_index is not None:
         data.clean_edge_index = undirected(clean_edge_index, num_nodes)
     if target_nodes is not None:
@@ -169,7 +177,18 @@ def sparse_rows(
         )
 
 
-def _checked_labels(name: str, y: Tensor, num_nodes: int, classes: Sequence[str] | None) -> Tensor:
+def checked_labels(name: str, y: Tensor, num_nodes: int, classes: Sequence[str] | None) -> Tensor:
+    """Labels as whole numbers on the CPU, -1 for none.
+
+    Args:
+        name: What they belong to, for messages.
+        y: The labels.
+        num_nodes: How many there must be.
+        classes: Name of each class, if they have names.
+
+    Raises:
+        ValueError: if they are of another shape or type, or out of range.
+    """
     if y.dim() != 1 or len(y) != num_nodes or y.is_floating_point() or y.dtype == torch.bool:
         kind = str(y.dtype).removeprefix("torch.")
         raise ValueError(
@@ -187,11 +206,22 @@ def _checked_labels(name: str, y: Tensor, num_nodes: int, classes: Sequence[str]
     return y
 
 
-def _checked_splits(name: str, y: Tensor, splits: Mapping[Split, Tensor]) -> dict[Split, Tensor]:
+def checked_splits(name: str, y: Tensor, splits: Mapping[Split, Tensor]) -> dict[Split, Tensor]:
+    """The sorted node ids of the three splits.
+
+    Args:
+        name: What they belong to, for messages.
+        y: Label of each node, -1 for none.
+        splits: Ids in any order.
+
+    Raises:
+        ValueError: if a split is empty, names a node twice or one that has no label or that is not
+            there, or if two splits share a node.
+    """
     owner: dict[int, Split] = {}
     parts: dict[Split, Tensor] = {}
     taken = torch.full((len(y),), -1)
-    for number, split in enumerate(_MASKS):
+    for number, split in enumerate(MASKS):
         ids = splits[split].long().cpu() if split in splits else torch.empty(0).long()
         if not len(ids):
             raise ValueError(f"{name}: the split {split!r} is empty, it must hold a node at least")
@@ -213,9 +243,17 @@ def _checked_splits(name: str, y: Tensor, splits: Mapping[Split, Tensor]) -> dic
     return parts
 
 
-def _warn_of_unseen(
+def warn_of_unseen(
     name: str, train: Tensor, num_classes: int, classes: Sequence[str] | None
 ) -> None:
+    """Log how many classes have no training node.
+
+    Args:
+        name: What they belong to.
+        train: Label of each training node.
+        num_classes: Number of classes.
+        classes: Name of each, if they have names.
+    """
     unseen = (torch.bincount(train, minlength=num_classes) == 0).nonzero().flatten().tolist()
     if unseen:
         first = repr(classes[unseen[0]]) if classes is not None else str(unseen[0])

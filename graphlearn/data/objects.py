@@ -12,16 +12,14 @@ from torch_geometric.data import Data
 from graphlearn.data.dataset import Dataset
 from graphlearn.data.edges import read_features
 from graphlearn.data.labels import number_classes
-from graphlearn.data.node_splits import split_nodes
+from graphlearn.data.node_splits import masked_split, split_nodes
 from graphlearn.data.nodes import checked_features, node_dataset
 from graphlearn.data.pairs import simple_pairs
 from graphlearn.data.splits import link_dataset, split_links
-from graphlearn.train.task import Split
 
 __all__ = ["from_data", "from_networkx", "nodes_from_data", "nodes_from_networkx"]
 
 _log = logging.getLogger(__name__)
-_MASKS: dict[Split, str] = {"train": "train_mask", "valid": "val_mask", "test": "test_mask"}
 
 
 def from_networkx(
@@ -177,26 +175,10 @@ def nodes_from_data(
         protocol=protocol,
         source="Data",
         seed=seed,
-        given=_masked(data, num_nodes, seed),
+        given=masked_split(data.to_dict(), num_nodes, seed),
         shares=(valid, test),
     )
     return node_dataset("pyg", pairs, y, splits, num_nodes, x=x)
-
-
-def _masked(data: Data, num_nodes: int, seed: int) -> dict[Split, Tensor] | None:
-    """The split of the masks; all three or none."""
-    there = [mask for mask in _MASKS.values() if data.get(mask) is not None]
-    if not there:
-        return None
-    for mask in _MASKS.values():
-        found = data.get(mask)
-        if found is None or found.dtype != torch.bool or found.shape[:1] != (num_nodes,):
-            got = "none" if found is None else f"{found.dtype} {tuple(found.shape)}"
-            raise ValueError(f"Data.{mask} must hold {num_nodes} truth values, got {got}")
-    masks = {split: data[mask].cpu().reshape(num_nodes, -1) for split, mask in _MASKS.items()}
-    return {
-        split: mask[:, seed % mask.shape[1]].nonzero().flatten() for split, mask in masks.items()
-    }
 
 
 def _simple(

@@ -19,7 +19,7 @@ from graphlearn.data.ogb_files import read_raw
 from graphlearn.data.table import cells, line_of, numbers, read_table
 from graphlearn.train.task import Split
 
-__all__ = ["load_ogbn"]
+__all__ = ["load_ogbn", "read_column"]
 
 _SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -57,10 +57,10 @@ def load_ogbn(
         )
     graph = read_raw(folder / "raw", "csv", features=True)
     num_nodes = int(graph["num_nodes"])
-    y = _column(folder / "raw" / "node-label.csv.gz")
+    y = read_column(folder / "raw" / "node-label.csv.gz")
     if len(y) != num_nodes:
         raise ValueError(f"{folder}: expected the labels of {num_nodes} nodes, got {len(y)}")
-    given = {split: _column(folder / "split" / "time" / f"{split}.csv.gz") for split in _SPLITS}
+    given = {split: read_column(folder / "split" / "time" / f"{split}.csv.gz") for split in _SPLITS}
     splits = split_nodes(
         y, protocol=protocol, source=name, seed=seed, given=given, shares=(valid, test)
     )
@@ -69,8 +69,16 @@ def load_ogbn(
     return node_dataset(name, edge_index, y, splits, num_nodes, x=x)
 
 
-def _column(path: Path) -> Tensor:
-    """A column of whole numbers."""
+def read_column(path: Path) -> Tensor:
+    """A column of whole numbers.
+
+    Args:
+        path: A table of one column.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        ValueError: if a cell is no whole number; names the line.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; unpack OGB's archive of the set again")
     table = read_table(path)

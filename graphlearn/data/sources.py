@@ -23,11 +23,15 @@ _SNAP = {"events": "graphlearn.data.snap:load_events"}
 _JODIE = {"events": "graphlearn.data.snap:load_jodie"}
 _MOVIES = {"interactions": "graphlearn.data.recommender_sets:load_movielens"}
 _LISTS = {"interactions": "graphlearn.data.recommender_sets:load_lists"}
+_GTN = {"hetero": "graphlearn.data.hetero_sets:load_gtn"}
+_MAGNN = {"hetero": "graphlearn.data.hetero_sets:load_magnn"}
+_HGB = {"hetero": "graphlearn.data.hetero_sets:load_hgb"}
 
 DATASETS: Mapping[str, Mapping[str, str]] = {
     "stdlib": {
         "link": "graphlearn.data.stdlib:load_stdlib",
         "node": "graphlearn.data.stdlib:load_stdlib_nodes",
+        "hetero": "graphlearn.data.stdlib_hetero:load_stdlib_hetero",
     },
     "cora": _PLANETOID,
     "citeseer": _PLANETOID,
@@ -46,6 +50,13 @@ DATASETS: Mapping[str, Mapping[str, str]] = {
     "ogbn-arxiv": {"node": "graphlearn.data.ogbn:load_ogbn"},
     "robust_cora": _ROBUST,
     "robust_polblogs": _ROBUST,
+    "acm-gtn": _GTN,
+    "dblp": _MAGNN,
+    "dblp-gtn": _GTN,
+    "hgb-acm": _HGB,
+    "hgb-dblp": _HGB,
+    "imdb": _MAGNN,
+    "ogbn-mag": {"hetero": "graphlearn.data.hetero_sets:load_mag"},
     "synthetic-events": {"events": "graphlearn.data.synthetic:load_synthetic"},
     "bitcoin-alpha": _SNAP,
     "collegemsg": _SNAP,
@@ -84,6 +95,7 @@ _READERS: Mapping[str, Mapping[str, str]] = {
         "node": "graphlearn.data.labels:read_labelled_archive",
         "events": "graphlearn.data.events:read_event_archive",
         "interactions": "graphlearn.data.interaction_files:read_interaction_archive",
+        "hetero": "graphlearn.data.hetero_files:read_hetero_archive",
     },
 }
 _OBJECTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
@@ -111,13 +123,17 @@ _OBJECTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     (
         "torch_geometric.data",
         "HeteroData",
-        {"interactions": "graphlearn.data.interaction_files:from_hetero"},
+        {
+            "interactions": "graphlearn.data.interaction_files:from_hetero",
+            "hetero": "graphlearn.data.hetero_files:from_hetero_nodes",
+        },
     ),
 )
-_KINDS = ("auto", "link", "node", "events", "interactions")
+_KINDS = ("auto", "link", "node", "hetero", "events", "interactions")
 _WHAT = {
     "link": "a graph without classes",
     "node": "a graph for node classification",
+    "hetero": "a graph of several types of nodes",
     "events": "a stream of events",
     "interactions": "a set of users and items",
 }
@@ -148,10 +164,13 @@ def find(source: object, kind: str) -> Found:
         ValueError: if the source is not of that kind.
     """
     if kind not in _KINDS:
-        raise ValueError(f"kind must be auto, link, node, events or interactions, got {kind!r}")
+        raise ValueError(f"kind must be {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, got {kind!r}")
     for module, class_, readers in _OBJECTS:
         # An object of a package that was never imported cannot exist.
         if module in sys.modules and isinstance(source, getattr(sys.modules[module], class_)):
+            if kind == "auto" and class_ == "HeteroData":
+                labelled = resolve("graphlearn.data.hetero_files:holds_labels")(source)
+                kind = "hetero" if labelled else "interactions"
             return _of_kind(kind, readers, source, class_, type(source).__name__)
     if not isinstance(source, str | Path):
         raise TypeError(
@@ -167,6 +186,11 @@ def find(source: object, kind: str) -> Found:
         return _of_kind(kind, readers, path, path.name, path.name)
     if path.is_dir() and (path / "train.txt").is_file():
         readers = {"interactions": "graphlearn.data.interaction_files:read_lightgcn"}
+        return _of_kind(kind, readers, path, path.name, path.name)
+    if path.is_dir() and (
+        kind == "hetero" or resolve("graphlearn.data.hetero_tables:holds_tables")(path)
+    ):
+        readers = {"hetero": "graphlearn.data.hetero_tables:read_hetero_folder"}
         return _of_kind(kind, readers, path, path.name, path.name)
     kind, reader = _reader(path, str(source), kind)
     return Found(resolve(reader), path, kind, path.name)
@@ -198,7 +222,12 @@ def _reader(path: Path, given: str, kind: str) -> tuple[str, str]:
             raise FileNotFoundError(f"no such file: {path}")
         if kind == "auto":
             events = resolve("graphlearn.data.events:holds_events")(path)
-            kind = "events" if events else "link"
+            typed = resolve("graphlearn.data.hetero_files:holds_types")(path)
+            kind = "events" if events else "hetero" if typed else "link"
+        if kind not in _READERS[suffix[0]]:
+            raise ValueError(
+                f"{path} is one table, kind={kind!r} needs a folder of tables or an .npz archive"
+            )
         return kind, _READERS[suffix[0]][kind]
     if suffix[0] or path.exists() or len(path.parts) > 1:
         what = "is a folder" if path.is_dir() else f"has the suffix {''.join(suffixes)!r}"

@@ -7,8 +7,11 @@ snapshot is built by `scripts/build_stdlib.py` and shipped with the package.
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,7 +21,7 @@ from graphlearn.data.node_splits import split_nodes
 from graphlearn.data.nodes import node_dataset
 from graphlearn.data.splits import link_dataset, split_links
 
-__all__ = ["SNAPSHOT", "load_stdlib", "load_stdlib_nodes"]
+__all__ = ["SNAPSHOT", "load_stdlib", "load_stdlib_nodes", "read_snapshot", "telling_words"]
 
 SNAPSHOT = Path(__file__).with_name("stdlib.npz")
 _LEAST = 60  # definitions of a package that is a class
@@ -47,7 +50,7 @@ def load_stdlib(
         FileNotFoundError: if the snapshot is missing.
         ValueError: if it is damaged.
     """
-    names, pairs, x, _ = _snapshot(path)
+    names, pairs, x, _ = read_snapshot(open_npz(path), path)
     num_nodes = len(names)
     splits = split_links(pairs, num_nodes, protocol=protocol, seed=seed, valid=valid, test=test)
     metric = "hits@100" if protocol == "planetoid" else "hits@50"
@@ -82,14 +85,13 @@ def load_stdlib_nodes(
         FileNotFoundError: if the snapshot is missing.
         ValueError: if it is damaged.
     """
-    names, pairs, x, words = _snapshot(path)
-    modules = [definition.rpartition(".")[0] for definition in names]
-    packages = [module.partition(".")[0] for module in modules]
+    names, pairs, x, words = read_snapshot(open_npz(path), path)
+    packages = [definition.partition(".")[0] for definition in names]
     count = Counter(packages)
     classes = sorted(package for package in count if count[package] >= _LEAST)
     number = {package: k for k, package in enumerate(classes)}
     y = torch.tensor([number.get(package, -1) for package in packages])
-    telling = {word for module in set(modules) for word in re.findall("[a-z]+", module.lower())}
+    telling = telling_words(names)
     x = x[:, torch.tensor([word not in telling for word in words])]
     splits = split_nodes(
         y, protocol=protocol, source=name, seed=seed, usual="random", shares=(valid, test)
@@ -97,9 +99,18 @@ def load_stdlib_nodes(
     return node_dataset(name, pairs, y, splits, len(names), x=x, names=names, classes=classes)
 
 
-def _snapshot(path: Path) -> tuple[list[str], Tensor, Tensor, list[str]]:
-    """Names of the definitions, every edge once, features, and which word each feature is."""
-    arrays = open_npz(path)
+def read_snapshot(
+    arrays: Mapping[str, npt.NDArray[Any]], path: Path
+) -> tuple[list[str], Tensor, Tensor, list[str]]:
+    """Names of the definitions, every edge once, features, and which word each feature is.
+
+    Args:
+        arrays: The arrays of a snapshot.
+        path: Where they come from, for messages.
+
+    Raises:
+        ValueError: if one is missing, or they do not fit together.
+    """
     missing = {"edge", "num_nodes", "x_indptr", "names", "words", "python"} - set(arrays)
     if missing:
         raise ValueError(f"{path} is no snapshot of the standard library, no {min(missing)!r}")
@@ -110,3 +121,13 @@ def _snapshot(path: Path) -> tuple[list[str], Tensor, Tensor, list[str]]:
     x = features(arrays, num_nodes, source=path.name)
     assert x is not None
     return names, pairs, x, arrays["words"].tolist()
+
+
+def telling_words(names: Iterable[str]) -> set[str]:
+    """Words that are part of the name of a module of some definition.
+
+    Args:
+        names: Dotted names of definitions.
+    """
+    modules = {name.rpartition(".")[0] for name in names}
+    return {word for module in modules for word in re.findall("[a-z]+", module.lower())}

@@ -11,18 +11,22 @@ from graphlearn.sampling.events import (
     destinations,
     random_destinations,
 )
-from graphlearn.sampling.negatives import corrupt, uniform
+from graphlearn.sampling.hetero import HeteroSampled, HeteroSampler
+from graphlearn.sampling.negatives import absent, corrupt, uniform
 from graphlearn.sampling.neighbors import NeighborSampler, Sampled
 
 if TYPE_CHECKING:
     from graphlearn.sampling.interactions import InteractionSampler, seen_mask
 
 __all__ = [
+    "HeteroSampled",
+    "HeteroSampler",
     "InteractionSampler",
     "NeighborSampler",
     "OneVsMany",
     "PastPairs",
     "Sampled",
+    "absent",
     "all_pairs",
     "corrupt",
     "destinations",

@@ -80,17 +80,16 @@ def absent(graph: CSR, num: int, *, seed: int) -> tuple[Int[Tensor, " pair"], In
     num = min(num, free)
     generator = torch.Generator().manual_seed(seed)
     device = graph.col.device
-    draw = lambda high, count: torch.randint(high, (count,), generator=generator)  # noqa: E731
     if 2 * free < rows * columns:
         empty = torch.ones((rows, columns), dtype=torch.bool, device=device)
         empty[graph.rows(), graph.col.long()] = False
         cells = empty.flatten().nonzero().squeeze(1)
-        cells = cells[draw(max(free, 1), num).to(device)]
+        cells = cells[torch.randint(max(free, 1), (num,), generator=generator).to(device)]
         return cells // columns, cells % columns
-    found = torch.stack([draw(max(rows, 1), num), draw(max(columns, 1), num)]).to(device)
+    found = _cells(rows, columns, num, generator).to(device)
     again = (graph.locate(found) >= 0).nonzero().squeeze(1)
     while len(again):
-        new = torch.stack([draw(rows, len(again)), draw(columns, len(again))]).to(device)
+        new = _cells(rows, columns, len(again), generator).to(device)
         found[:, again] = new
         again = again[graph.locate(new) >= 0]
     return found[0], found[1]
@@ -112,6 +111,12 @@ def corrupt(
     generator = torch.Generator().manual_seed(seed)
     target = torch.randint(num_nodes, (pos.shape[1], k), generator=generator).to(pos.device)
     return torch.stack([pos[0, :, None].expand_as(target), target])
+
+
+def _cells(rows: int, columns: int, num: int, generator: torch.Generator) -> Tensor:
+    """Rows and columns, uniform; there is none to draw where a side is empty."""
+    sides = (max(rows, 1), max(columns, 1))
+    return torch.stack([torch.randint(side, (num,), generator=generator) for side in sides])
 
 
 def _reject(

@@ -24,7 +24,7 @@ from graphlearn.ops.csr import CSR
 from graphlearn.sampling.batches import fold
 from graphlearn.settings import reference_ops
 
-__all__ = ["NeighborSampler", "Sampled"]
+__all__ = ["NeighborSampler", "Sampled", "mix", "row_draws"]
 
 _MASK = (1 << 64) - 1
 Array: TypeAlias = NDArray[Any]
@@ -108,7 +108,7 @@ class NeighborSampler:
         check_range(self.graph.num_rows, seeds)
         ptr, col = self.graph.ptr.numpy(), self.graph.col.numpy()
         start = seeds.cpu().long().numpy()
-        key = _mix(fold(seed))
+        key = mix(fold(seed))
         if reference_ops():
             found = _one_by_one(ptr, col, start, self.fanouts, key)
         else:
@@ -146,7 +146,7 @@ def _compiled(
     try:
         nodes, _ = renumber(seeds, nodes, place)
         for hop, fanout in enumerate(fanouts):
-            entry, count = expand(ptr, nodes[hops[-1] :], fanout, _mix(key ^ hop))
+            entry, count = expand(ptr, nodes[hops[-1] :], fanout, mix(key ^ hop))
             hops.append(len(nodes))
             nodes, local = renumber(col[entry], nodes, place)
             counts.append(count)
@@ -173,7 +173,7 @@ def _one_by_one(ptr: Array, col: Array, seeds: Array, fanouts: tuple[int, ...], 
         frontier = nodes[hops[-1] :]
         hops.append(len(nodes))
         for node in frontier:
-            row = _drawn(int(ptr[node]), int(ptr[node + 1]), fanout, _mix(key ^ hop), node)
+            row = row_draws(int(ptr[node]), int(ptr[node + 1]), fanout, mix(key ^ hop), node)
             targets = col[row].tolist()
             for target in targets:
                 if target not in number:
@@ -192,21 +192,33 @@ def _one_by_one(ptr: Array, col: Array, seeds: Array, fanouts: tuple[int, ...], 
     )
 
 
-def _drawn(first: int, last: int, fanout: int, key: int, node: int) -> list[int]:
-    """Entries of a row, by Floyd's algorithm where there are more than wanted."""
+def row_draws(first: int, last: int, fanout: int, key: int, node: int) -> list[int]:
+    """Entries of a row, by Floyd's algorithm where there are more than wanted.
+
+    Args:
+        first: Where the row begins.
+        last: Where it ends.
+        fanout: Most entries; -1 is all.
+        key: Random key of the hop.
+        node: Whose row it is.
+    """
     degree = last - first
     if fanout < 0 or degree <= fanout:
         return list(range(first, last))
-    own = _mix(key ^ node)
+    own = mix(key ^ node)
     taken: list[int] = []
     for draw, top in enumerate(range(degree - fanout, degree)):
-        number = ((_mix(own ^ draw) >> 32) * (top + 1)) >> 32
+        number = ((mix(own ^ draw) >> 32) * (top + 1)) >> 32
         taken.append(top if number in taken else number)
     return [first + number for number in taken]
 
 
-def _mix(value: int) -> int:
-    """The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection of 64 bits."""
+def mix(value: int) -> int:
+    """The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection of 64 bits.
+
+    Args:
+        value: Any integer; higher bits are cut off.
+    """
     value = (value + 0x9E3779B97F4A7C15) & _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK

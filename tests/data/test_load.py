@@ -80,6 +80,10 @@ def test_options_nobody_uses_are_errors(csv):
     for option, value in (("min_year", 2007), ("trust_pickle", True), ("root", Path("/data"))):
         with pytest.raises(ValueError, match=rf"toy.csv has no use for {option}=.*; leave it out"):
             load(csv, **{option: value})
+    with pytest.raises(ValueError, match=r"toy.csv has no use for undirected=True; leave it out"):
+        load(csv, undirected=True)
+    with pytest.raises(ValueError, match=r"imdb has no use for target=actor; leave it out"):
+        load("imdb", target="actor")
     with pytest.raises(ValueError, match=r"stdlib has no use for num_nodes=3"):
         load("stdlib", num_nodes=3)
     with pytest.raises(ValueError, match=r"Graph has no use for num_nodes=3"):
@@ -189,7 +193,7 @@ def test_a_named_time_makes_events(csv, tmp_path):
     with pytest.raises(ValueError, match=r"toy.csv: an event needs source, .* got 2 columns"):
         load(csv, kind="events")
     with pytest.raises(
-        ValueError, match=r"kind must be auto, link, node, events or interactions, got 'graph'"
+        ValueError, match=r"kind must be auto, link, node, hetero, events or interactions, got 'gr"
     ):
         getattr(load, "__wrapped__", load)(csv, kind="graph")
 

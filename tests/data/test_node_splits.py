@@ -3,6 +3,7 @@ import torch
 
 from graphlearn.data.node_splits import (
     largest_component,
+    masked_split,
     random_per_class_split,
     split_nodes,
     stratified_split,
@@ -138,3 +139,17 @@ def test_the_largest_component():
     edges = torch.tensor([[1, 5, 3, 7], [2, 3, 6, 7]])
     assert largest_component(edges, 9).tolist() == [3, 5, 6]
     assert largest_component(edges[:, :0], 3).tolist() == [0]
+
+
+def test_masks_as_a_split():
+    train, valid = torch.arange(4) < 2, torch.arange(4) == 2
+    columns = torch.stack([train, ~train], 1)
+    stored = {"train_mask": columns, "val_mask": valid, "test_mask": torch.arange(4) == 3}
+    found = masked_split(stored, 4, 1)
+    assert {part: ids.tolist() for part, ids in found.items()} == {
+        "train": [2, 3], "valid": [2], "test": [3],
+    }  # fmt: skip
+    assert masked_split(stored, 4, 2)["train"].tolist() == [0, 1]
+    assert masked_split({"x": train}, 4, 0) is None
+    with pytest.raises(ValueError, match=r"own.val_mask must hold 4 truth values, got none"):
+        masked_split({"train_mask": train}, 4, 0, source="own")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from graphlearn.ops.cpu import jit
 from graphlearn.ops.csr import CSR
 from graphlearn.sampling.batches import _scramble
-from graphlearn.sampling.neighbors import NeighborSampler, _mix
+from graphlearn.sampling.neighbors import NeighborSampler, mix
 
 
 def random_graph(nodes, edges, seed=0, weighted=False):
@@ -137,7 +137,7 @@ def test_every_neighbour_is_equally_likely(fanout):
 
 def test_the_words_are_those_of_splitmix64():
     for value in (0, 1, 2**64 - 1, 12345678901234567890):
-        assert _mix(value) == _scramble(value)
+        assert mix(value) == _scramble(value)
 
 
 def test_no_seeds_and_no_edges():

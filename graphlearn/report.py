@@ -12,6 +12,8 @@ from graphlearn.gates import gates, listening
 from graphlearn.groups import Group, collect
 from graphlearn.rates import Curve, against_rate
 from graphlearn.recipe import Published
+from graphlearn.relation_pictures import flow, heat
+from graphlearn.relations import relation_weights
 from graphlearn.timeline import Lane, through_time, timeline
 
 if TYPE_CHECKING:
@@ -58,6 +60,10 @@ def report(paths: Iterable[Path], out: Path) -> list[Path]:
             if found := gates(group.folders[0]):
                 path = out / f"gates-{group.recipe.name}-{name}.png"
                 files.append(drawn(listening, name, found, path))
+            if weights := relation_weights(group.folders[0]):
+                end = f"{group.recipe.name}-{name}.png"
+                files.append(drawn(heat, name, weights, out / f"relations-{end}"))
+                files.append(drawn(flow, name, weights, out / f"flow-{end}"))
     for title, curves in _attacked(groups).items():
         path = out / f"rates-{'-'.join(title.split('|')[:2])}.png"
         files.append(drawn(against_rate, title, curves, path))

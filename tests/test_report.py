@@ -5,6 +5,8 @@ import pytest
 from toy_runs import several, write
 
 from graphlearn.groups import collect
+from graphlearn.ops.paths import RelationWeight
+from graphlearn.relations import Weights
 from graphlearn.report import _attacked, _panels, _words, natural, number, percent, report, table
 
 
@@ -88,6 +90,18 @@ def test_runs_on_a_stream_are_drawn_over_time(tmp_path, monkeypatch):
         "time-calls.png",
     ]
     assert files[-1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_relations_are_drawn_as_a_map_and_as_a_flow(tmp_path, monkeypatch):
+    folder = write(tmp_path / "runs", "dagnn", 0, 0.9, dataset="acm")
+    rows = [RelationWeight(1, ("paper", "cites", "paper"), 0.7, 0.1)]
+    found = Weights("dagnn", [*rows, RelationWeight(1, ("paper",), 0.3, 0.1)])
+    monkeypatch.setattr(
+        "graphlearn.report.relation_weights", lambda path: found if path == folder else None
+    )
+    files = report([tmp_path / "runs"], tmp_path / "out")
+    assert [path.name for path in files[-2:]] == ["relations-dagnn-acm.png", "flow-dagnn-acm.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in files[-2:])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ LAYERS = {  # a file imports from its own layer or from below
     **dict.fromkeys(
         ["canvas", "knobs", "recipe", "runs", "predict", "recommendations", "poison"], 6
     ),
+    **dict.fromkeys(["relations", "relation_pictures"], 6),
     **dict.fromkeys(["timeline", "gates", "rates", "groups", "report", "outcome", "bench"], 6),
     **dict.fromkeys(["options", "cli", "__main__", "__init__"], 7),
 }

@@ -47,7 +47,8 @@ def hetero_dataset(name: str = "toy-hetero", num_papers: int = 60, seed: int = 0
     shuffled = shuffled[torch.argsort(y[shuffled], stable=True)].reshape(3, -1)
     fifth = shuffled.shape[1] // 5
     parts = [shuffled[:, :fifth], shuffled[:, fifth : 2 * fifth], shuffled[:, 2 * fifth :]]
-    splits = dict(zip(("train", "valid", "test"), (p.reshape(-1).sort()[0] for p in parts)))
+    ids = (part.reshape(-1).sort().values for part in parts)
+    splits = dict(zip(("train", "valid", "test"), ids, strict=True))
     for key, ids in zip(("train_mask", "val_mask", "test_mask"), splits.values(), strict=True):
         data["paper"][key] = torch.zeros(num_papers, dtype=torch.bool).index_fill_(0, ids, True)
     sizes = {kind: int(data[kind].num_nodes) for kind in data.node_types}

@@ -1,6 +1,7 @@
 """LATTE: layers of attention over meta relations of growing order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
 import torch
@@ -159,38 +160,21 @@ class LATTE(nn.Module):
         if target not in types:
             raise ValueError(f"there is no node type {target!r}{nearest(target, types)}")
         self.paths = layers(
-            [(source, name, end) for source, name, end in edge_types],
-            orders,
-            target=target if prune else None,
-            join=join != "off",
-            only=only,
-            without=without,
+            [(source, name, end) for source, name, end in edge_types], orders,
+            target=target if prune else None, join=join != "off", only=only, without=without,
             most=max_relations,
-        )
-        convs, wanted = [], [target] if prune else list(types)
-        for found in reversed(self.paths):
-            convs.append(
-                LATTEConv(
-                    hidden, found, wanted, heads=heads, activation=activation, choice=choice,
-                    dropout=dropout, attn_dropout=attn_dropout, norm=norm, mask_empty=mask_empty,
-                    even_start=even_start,
-                )
-            )  # fmt: skip
-            wanted = list(dict.fromkeys([*wanted, *(path[0] for path in found)]))
-        self.convs: Sequence[LATTEConv] = nn.ModuleList(convs[::-1])  # type: ignore[assignment]
-        self.embedding = ModuleDict(
-            {
-                kind: nn.Embedding(num_nodes_dict[kind], hidden)
-                for kind in wanted
-                if not in_channels[kind]
-            }
-        )
+        )  # fmt: skip
+        layer = partial(
+            LATTEConv, hidden, heads=heads, activation=activation, choice=choice, dropout=dropout,
+            attn_dropout=attn_dropout, norm=norm, mask_empty=mask_empty, even_start=even_start,
+        )  # fmt: skip
+        convs, wanted = _stack(layer, self.paths, [target] if prune else list(types))
+        self.convs: Sequence[LATTEConv] = convs  # type: ignore[assignment]
+        tables = {kind: num_nodes_dict[kind] for kind in wanted if not in_channels[kind]}
+        maps = {kind: in_channels[kind] for kind in wanted if in_channels[kind]}
+        self.embedding = ModuleDict({kind: nn.Embedding(n, hidden) for kind, n in tables.items()})
         self.input = ModuleDict(
-            {
-                kind: _Features(in_channels[kind], hidden, dropout, input_norm)
-                for kind in wanted
-                if in_channels[kind]
-            }
+            {kind: _Features(f, hidden, dropout, input_norm) for kind, f in maps.items()}
         )
         width = hidden * orders if readout == "concat" else hidden
         self.drop, self.out = Dropout(out_dropout), Linear(width, out_channels)
@@ -288,8 +272,9 @@ class LATTE(nn.Module):
         outputs, traces = self.traced(x, graph)
         losses = [
             proximity_loss(
-                conv, trace, negatives=self.negatives, trained_weights=self.trained_weights,
-                seed=fold(seed, number),
+                trace.graph, trace.ends, conv.logits,
+                weights=trace.alpha if self.trained_weights else None,
+                negatives=self.negatives, seed=fold(seed, number),
             )
             for number, (conv, trace) in enumerate(zip(self.convs, traces, strict=True))
         ]  # fmt: skip
@@ -338,8 +323,9 @@ class LATTE(nn.Module):
             parts = graph.layers[number]
             if self.join == "dynamic" and number:
                 parts = dynamic_joins(
-                    self.paths[number], graph.edges, traces[-1], most=self.neighbors,
-                    threshold=self.threshold, sample=self.sample, training=self.training,
+                    self.paths[number], graph.edges, traces[-1].graph, traces[-1].alpha,
+                    most=self.neighbors, threshold=self.threshold, sample=self.sample,
+                    training=self.training,
                 )  # fmt: skip
             h, trace = conv(h, parts)
             outputs.append(h)
@@ -367,6 +353,19 @@ class LATTE(nn.Module):
     def _classes(self, read: Tensor) -> Tensor:
         logits: Tensor = self.out(self.drop(read))
         return logits
+
+
+def _stack(
+    layer: Callable[[Sequence[Path], Sequence[str]], LATTEConv],
+    paths: Sequence[Sequence[Path]],
+    wanted: list[str],
+) -> tuple[nn.ModuleList, list[str]]:
+    """Layers, each giving what the next one reads, and the types that the first one reads."""
+    convs = []
+    for found in reversed(paths):
+        convs.append(layer(found, wanted))
+        wanted = list(dict.fromkeys([*wanted, *(path[0] for path in found)]))
+    return nn.ModuleList(convs[::-1]), wanted
 
 
 def _rows(x: Tensor | CSR) -> int:

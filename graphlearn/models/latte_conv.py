@@ -137,6 +137,8 @@ class LATTEConv(nn.Module):
         beta: dict[str, Tensor] = {}
         ends: dict[Path, tuple[Tensor, Tensor]] = {}
         out: dict[str, Tensor] = {}
+        own_ends = self._ends(left, self.attn_left, -1)
+        other_ends = self._ends(right, self.attn_right, 0)
         for kind, own in left.items():
             found, filled = [], []
             for path in self.relations[kind]:
@@ -145,10 +147,7 @@ class LATTEConv(nn.Module):
                     filled.append(torch.zeros(len(own), dtype=torch.bool, device=own.device))
                     continue
                 part, number = graph[path], self.place[path]
-                ends[path] = (
-                    product(own, _blocks(self.attn_left[number])),
-                    product(right[path[0]], _blocks(self.attn_right[number])),
-                )
+                ends[path] = own_ends[path], other_ends[path]
                 scale, slope = self.knobs(number)
                 alpha[path] = attention(part, *ends[path], scale=scale, slope=slope)
                 found.append(attend(part, self.attn_drop(alpha[path]), right[path[0]]))
@@ -159,6 +158,19 @@ class LATTEConv(nn.Module):
                 mixed, beta[kind] = self.choose[kind](h[kind], own, found, mask)
             out[kind] = self.drop(self.norm[kind](mixed))
         return out, Trace(graph, alpha, beta, ends)
+
+    def _ends(
+        self, rows: Mapping[str, Tensor], vector: Tensor, end: int
+    ) -> dict[Path, Float[Tensor, "node head"]]:
+        """What the nodes at an end of each meta relation bring: one product for each type."""
+        found: dict[Path, Tensor] = {}
+        for kind, value in rows.items():
+            paths = [path for path in self.place if path[end] == kind]
+            if paths:
+                own = vector[[self.place[path] for path in paths]]
+                parts = product(value, _blocks(own)).view(len(value), len(paths), -1).unbind(1)
+                found |= dict(zip(paths, parts, strict=True))
+        return found
 
     def knobs(self, number: int) -> tuple[Tensor | float, Tensor | float]:
         """Sharpness and slope of a meta relation.
@@ -223,12 +235,10 @@ class _Aggregated(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         brought = [*found, own]
         score = torch.stack(
-            [
-                product(own, _blocks(query)) + product(z, _blocks(key))
-                for query, key, z in zip(self.query, self.key, brought, strict=True)
-            ],
+            [product(z, _blocks(key[None])) for key, z in zip(self.key, brought, strict=True)],
             1,
         )
+        score = score + product(own, _blocks(self.query)).view_as(score)
         score = F.leaky_relu(score, 0.2) + self.bias[:, None]
         beta = _masked(score, None if mask is None else mask.unsqueeze(2)).softmax(1)
         parts = torch.stack(brought, 1).view(len(own), len(brought), self.heads, -1)
@@ -265,6 +275,7 @@ def _vectors(count: int, heads: int, channels: int) -> nn.Parameter:
     return nn.Parameter(value)
 
 
-def _blocks(vector: Float[Tensor, "head chan"]) -> Float[Tensor, "_ head"]:
-    """The matrix that multiplies each head's channels by its vector."""
-    return torch.diag_embed(vector.t(), dim1=0, dim2=2).flatten(0, 1)
+def _blocks(vector: Float[Tensor, "rel head chan"]) -> Tensor:
+    """The matrix that multiplies the channels of a head by its vectors, relation by relation."""
+    cube = torch.diag_embed(vector.permute(2, 0, 1))  # chan, rel, head, head
+    return cube.permute(2, 0, 1, 3).flatten(2).flatten(0, 1)

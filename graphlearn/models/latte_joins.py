@@ -1,10 +1,11 @@
 """Joins of LATTE: entries of meta relations from those that are one step shorter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from graphlearn.models.latte_conv import Graphs, Trace
 from graphlearn.ops.compose import compose
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.paths import Path
@@ -29,29 +30,31 @@ def static_join(path: Path, known: dict[Path, CSR], *, most: int) -> CSR:
 
 def dynamic_joins(
     paths: Sequence[Path],
-    edges: Graphs,
-    trace: Trace,
+    edges: Mapping[Path, CSR],
+    graph: Mapping[Path, CSR],
+    alpha: Mapping[Path, Float[Tensor, "_ head"]],
     *,
     most: int,
     threshold: float,
     sample: bool,
     training: bool,
-) -> Graphs:
+) -> dict[Path, CSR]:
     """Joins of what a layer attended to with the edges, without a gradient; no empty ones.
 
     Args:
         paths: Meta relations of the next layer.
         edges: Entries of all edge types.
-        trace: What the layer attended to, over its heads the most.
+        graph: Entries that the layer attended to.
+        alpha: Their weight for each head, of which the largest counts.
         most: Entries that a row keeps; 0 is all.
         threshold: Attention below which an entry is left out; the strongest one stays.
         sample: Draw as many entries as the smaller part has.
         training: Draw anew in each call, by torch's generator, instead of the same ones.
     """
     found = {}
-    for number, path in enumerate(path for path in paths if path[2:] in trace.graph):
-        attended = trace.alpha[path[2:]].detach().max(1).values
-        first, second = strong(trace.graph[path[2:]], attended, threshold), edges[path[:3]]
+    for number, path in enumerate(path for path in paths if path[2:] in graph):
+        attended = alpha[path[2:]].detach().max(1).values
+        first, second = strong(graph[path[2:]], attended, threshold), edges[path[:3]]
         joined = compose(first, second, most=most)
         if sample:
             draw = int(torch.randint(2**31, ())) if training else number

@@ -1,12 +1,14 @@
 """The proximity loss of LATTE: scores of attention that tell linked pairs from others."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from graphlearn.models.latte_conv import LATTEConv, Trace
 from graphlearn.ops.csr import CSR
+from graphlearn.ops.paths import Path
 from graphlearn.ops.total import total
 from graphlearn.sampling.batches import fold
 from graphlearn.sampling.negatives import absent
@@ -15,7 +17,13 @@ __all__ = ["proximity_loss"]
 
 
 def proximity_loss(
-    conv: LATTEConv, trace: Trace, *, negatives: float, trained_weights: bool, seed: int
+    graph: Mapping[Path, CSR],
+    ends: Mapping[Path, tuple[Tensor, Tensor]],
+    logits: Callable[[Path, Tensor], Tensor],
+    *,
+    weights: Mapping[Path, Tensor] | None = None,
+    negatives: float = 2.0,
+    seed: int,
 ) -> Float[Tensor, ""]:
     r"""Half the mean over the meta relations of a layer of
 
@@ -26,28 +34,25 @@ def proximity_loss(
     that each row counts by its entries.
 
     Args:
-        conv: The layer.
-        trace: What it attended to.
-        negatives: Pairs without an entry for each entry, drawn anew in each call.
-        trained_weights: Take the attention itself as weight, the largest of its heads, and let the
-            gradient pass through it.
+        graph: Entries of each meta relation.
+        ends: What rows and columns bring to the score of an entry, for each head.
+        logits: From a meta relation and scores to :math:`g`.
+        weights: Attention of each entry and head, whose largest is to be :math:`w`; a gradient
+            passes through it.
+        negatives: Pairs without an entry for each entry.
         seed: Decides the pairs, alone.
     """  # noqa: D415 (the sentence ends with the equation)
     losses = []
-    for number, (path, (left, right)) in enumerate(trace.ends.items()):
-        graph = trace.graph[path]
-        if not graph.num_entries:
+    for number, (path, (left, right)) in enumerate(ends.items()):
+        part = graph[path]
+        if not part.num_entries:
             continue
-        if trained_weights:
-            weight: Tensor | None = trace.alpha[path].max(1).values
-        else:
-            weight = _weights(graph)
-        linked = conv.logits(path, left[graph.rows()] + right[graph.col.long()])
+        weight = _weights(part) if weights is None else weights[path].max(1).values
+        linked = logits(path, left[part.rows()] + right[part.col.long()])
         loss = _mean(F.softplus(-linked) if weight is None else F.softplus(-linked) * weight)
-        count = int(negatives * graph.num_entries)
-        row, col = absent(graph, count, seed=fold(seed, number))
+        row, col = absent(part, int(negatives * part.num_entries), seed=fold(seed, number))
         if len(row):
-            loss = loss + _mean(F.softplus(conv.logits(path, left[row] + right[col])))
+            loss = loss + _mean(F.softplus(logits(path, left[row] + right[col])))
         losses.append(loss)
     if not losses:
         return torch.zeros(())

@@ -28,8 +28,8 @@ def case(weight=None):
 
 
 def loss(conv, trace, **options):
-    options = {"negatives": 1.0, "trained_weights": False, "seed": 5} | options
-    return proximity_loss(conv, trace, **options)
+    options = {"negatives": 1.0, "seed": 5} | options
+    return proximity_loss(trace.graph, trace.ends, conv.logits, **options)
 
 
 def written_out(conv, trace, weight, seed=5):
@@ -55,7 +55,7 @@ def test_equals_the_sum_written_out():
     want = written_out(conv, trace, [0.5, 1.5, 1.0, 1.0])  # over the mean of the row
     assert float(loss(conv, trace).detach()) == pytest.approx(want)
     alpha = trace.alpha[PATH].detach().max(1).values.tolist()
-    found = float(loss(conv, trace, trained_weights=True).detach())
+    found = float(loss(conv, trace, weights=trace.alpha).detach())
     assert found == pytest.approx(written_out(conv, trace, alpha))
 
 
@@ -63,7 +63,7 @@ def test_the_attention_itself_gets_a_gradient_only_where_that_is_asked_for():
     for trained in (False, True):
         conv, _, trace = case()
         alpha = trace.alpha[PATH].detach().requires_grad_()
-        loss(conv, trace._replace(alpha={PATH: alpha}), trained_weights=trained).backward()
+        loss(conv, trace, weights={PATH: alpha} if trained else None).backward()
         assert (alpha.grad is not None) == trained
         assert conv.attn_left.grad.any() and conv.scale.grad.any()
 

@@ -152,11 +152,9 @@ class LATTE(nn.Module):
     ) -> None:
         super().__init__()
         types, edge_types = metadata
-        self.target, self.join, self.neighbors = target, join, neighbors
-        self.num_nodes_dict = dict(num_nodes_dict)
-        self.threshold, self.sample, self.readout = threshold, sample, readout
-        self.proximity, self.negatives = proximity, negatives
-        self.trained_weights = trained_weights
+        self.target, self.num_nodes_dict, self.readout = target, dict(num_nodes_dict), readout
+        self.join, self.neighbors, self.threshold, self.sample = join, neighbors, threshold, sample
+        self.proximity, self.negatives, self.trained_weights = proximity, negatives, trained_weights
         if target not in types:
             raise ValueError(f"there is no node type {target!r}{nearest(target, types)}")
         self.paths = layers(

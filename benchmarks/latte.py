@@ -10,6 +10,7 @@ has the same weights; on the whole graph both must give the same logits.
 import copy
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from graphlearn.ops.compose import compose
 from graphlearn.ops.csr import CSR
 from graphlearn.sampling.neighbors import NeighborSampler
 from graphlearn.tasks import HeteroClassification
+from graphlearn.train import optim
 
 __all__ = ["Published", "cases"]
 
@@ -57,7 +59,7 @@ def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Case | L
     """
     for name in ("stdlib",) if smoke else ("acm-gtn", "dblp-gtn"):
         try:
-            dataset = gl.load(name, root=data, kind="hetero")
+            dataset = gl.load(name, root=None if smoke else data, kind="hetero")
         except (KeyError, OSError, ValueError) as error:
             yield f"{name} is left out: {error}"
             continue
@@ -152,11 +154,20 @@ def _joined(
     rows, middle, columns = sizes[path[-1]], sizes[path[2]], sizes[path[0]]
     weight = torch.zeros(middle).index_add_(0, first[1, kept], alpha[kept])
     weight += torch.bincount(second[0], minlength=middle)
-    left = torch.sparse_coo_tensor(
-        first[:, kept], alpha[kept] / weight[first[1, kept]], (rows, middle)
-    )
-    right = torch.sparse_coo_tensor(second, torch.ones(second.shape[1]), (middle, columns))
-    return torch.sparse.mm(left, right).coalesce().indices()
+    value = alpha[kept] / weight[first[1, kept]]
+    ones = torch.ones(second.shape[1])
+    return _times((first[:, kept], value), (second, ones), (rows, middle, columns)).indices()
+
+
+def _times(
+    left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor], sides: tuple[int, int, int]
+) -> Tensor:
+    """Product of two sparse matrices by torch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls its sparse rows a beta
+        one = torch.sparse_coo_tensor(*left, sides[:2], check_invariants=False)
+        other = torch.sparse_coo_tensor(*right, sides[1:], check_invariants=False)
+        return torch.sparse.mm(one, other).coalesce()
 
 
 def _step_case(dataset: gl.Dataset, *, sampled: bool) -> Case:
@@ -295,17 +306,9 @@ def _entries(graph: CSR) -> tuple[Tensor, Tensor | None]:
 def _product(left: CSR, right: CSR) -> tuple[Tensor, Tensor]:
     total = torch.bincount(left.col, minlength=left.num_cols) + right.degree()
     weight = 1 / total.clamp(min=1).float()
-    first = torch.sparse_coo_tensor(
-        torch.stack([left.rows(), left.col.long()]),
-        weight[left.col.long()],
-        (left.num_rows, left.num_cols),
-    )
-    second = torch.sparse_coo_tensor(
-        torch.stack([right.rows(), right.col.long()]),
-        torch.ones(right.num_entries),
-        (right.num_rows, right.num_cols),
-    )
-    found = torch.sparse.mm(first, second).coalesce()
+    first = torch.stack([left.rows(), left.col.long()]), weight[left.col.long()]
+    second = torch.stack([right.rows(), right.col.long()]), torch.ones(right.num_entries)
+    found = _times(first, second, (left.num_rows, left.num_cols, right.num_cols))
     return found.indices()[1].int(), found.values()
 
 

@@ -12,7 +12,7 @@ from graphlearn.bench import Limit, benchmarks, run
 from graphlearn.cli import main
 
 NAMES = (
-    *("attacks", "cache", "dagnn", "imports", "models", "nat", "neighbors", "overlap"),
+    *("attacks", "cache", "dagnn", "imports", "latte", "models", "nat", "neighbors", "overlap"),
     *("recommend", "spmm", "stable", "stages", "trainer"),
 )
 
@@ -29,7 +29,7 @@ def test_every_benchmark_is_tested():
 
 
 @pytest.mark.parametrize(
-    "name", ["cache", "dagnn", "models", "nat", "overlap", "recommend", "stable", "stages"]
+    "name", ["cache", "dagnn", "latte", "models", "nat", "overlap", "recommend", "stable", "stages"]
 )
 def test_absent_data_is_said(name, tmp_path):
     cases = benchmarks([name])[name](smoke=False, data=tmp_path)

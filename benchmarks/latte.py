@@ -174,8 +174,9 @@ def _step_case(dataset: gl.Dataset, *, sampled: bool) -> Case:
     """A step of Adam with dropout; theirs draws its sample anew in each step."""
     torch.manual_seed(0)
     released = build(
-        LATTE, dataset, join="dynamic", threshold=THRESHOLD, neighbors=0, mask_empty=False
-    )
+        LATTE, dataset, join="dynamic", threshold=THRESHOLD, neighbors=0, mask_empty=False,
+        prune=False,
+    )  # fmt: skip
     theirs = Published(released)
     whole = _whole(dataset)
     task = HeteroClassification(build(LATTE, dataset), dataset)

@@ -140,24 +140,30 @@ class LATTEConv(nn.Module):
         own_ends = self._ends(left, self.attn_left, -1)
         other_ends = self._ends(right, self.attn_right, 0)
         for kind, own in left.items():
-            found, filled = [], []
-            for path in self.relations[kind]:
-                if path not in graph:
-                    found.append(torch.zeros_like(own))
-                    filled.append(torch.zeros(len(own), dtype=torch.bool, device=own.device))
-                    continue
-                part, number = graph[path], self.place[path]
+            paths = [path for path in self.relations[kind] if path in graph]
+            for path in paths:
                 ends[path] = own_ends[path], other_ends[path]
-                scale, slope = self.knobs(number)
-                alpha[path] = attention(part, *ends[path], scale=scale, slope=slope)
-                found.append(attend(part, self.attn_drop(alpha[path]), right[path[0]]))
-                filled.append(part.ptr.diff() > 0)
+                scale, slope = self.knobs(self.place[path])
+                alpha[path] = attention(graph[path], *ends[path], scale=scale, slope=slope)
             mixed = own
-            if found:
-                mask = torch.stack(filled, 1) if self.mask_empty else None
-                mixed, beta[kind] = self.choose[kind](h[kind], own, found, mask)
+            if self.relations[kind]:
+                parts = [
+                    _Part(graph[path], self.attn_drop(alpha[path]), right[path[0]])
+                    if path in graph
+                    else None
+                    for path in self.relations[kind]
+                ]
+                mixed, beta[kind] = self.choose[kind](h[kind], own, parts, self._mask(parts, own))
             out[kind] = self.drop(self.norm[kind](mixed))
         return out, Trace(graph, alpha, beta, ends)
+
+    def _mask(self, parts: Sequence["_Part | None"], own: Tensor) -> Tensor | None:
+        """Which meta relations may have a weight for which node; None is all."""
+        if not self.mask_empty:
+            return None
+        none = torch.zeros(len(own), dtype=torch.bool, device=own.device)
+        filled = [none if part is None else part.graph.ptr.diff() > 0 for part in parts]
+        return torch.stack([*filled, ~none], 1)
 
     def _ends(
         self, rows: Mapping[str, Tensor], vector: Tensor, end: int
@@ -197,6 +203,14 @@ class LATTEConv(nn.Module):
         return logit
 
 
+class _Part(NamedTuple):
+    """What a meta relation brings: weights of its entries, and the vectors that they weigh."""
+
+    graph: CSR
+    alpha: Tensor
+    value: Tensor
+
+
 class _Input(nn.Module):
     """Weights of meta relations from what a node was before."""
 
@@ -208,12 +222,14 @@ class _Input(nn.Module):
             nn.init.zeros_(self.lin.bias)
 
     def forward(
-        self, h: Tensor, own: Tensor, found: list[Tensor], mask: Tensor | None
+        self, h: Tensor, own: Tensor, parts: Sequence[_Part | None], mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        beta = _masked(self.lin(h), mask).softmax(1)
+        beta: Tensor = _masked(self.lin(h), mask).softmax(1)
         mixed = beta[:, -1:] * own
-        for k, z in enumerate(found):
-            mixed = mixed + beta[:, k : k + 1] * z
+        for part, weight in zip(parts, beta.t()[:-1], strict=True):
+            if part is not None:  # what a relation brings is weighed entry by entry
+                spread = torch.repeat_interleave(weight, part.graph.ptr.diff())
+                mixed = mixed + attend(part.graph, part.alpha * spread[:, None], part.value)
         return mixed, beta
 
 
@@ -231,9 +247,10 @@ class _Aggregated(nn.Module):
         self.bias = nn.Parameter(torch.zeros(count))
 
     def forward(
-        self, h: Tensor, own: Tensor, found: list[Tensor], mask: Tensor | None
+        self, h: Tensor, own: Tensor, parts: Sequence[_Part | None], mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        brought = [*found, own]
+        brought = [torch.zeros_like(own) if part is None else attend(*part) for part in parts]
+        brought.append(own)
         score = torch.stack(
             [product(z, _blocks(key[None])) for key, z in zip(self.key, brought, strict=True)],
             1,
@@ -241,16 +258,13 @@ class _Aggregated(nn.Module):
         score = score + product(own, _blocks(self.query)).view_as(score)
         score = F.leaky_relu(score, 0.2) + self.bias[:, None]
         beta = _masked(score, None if mask is None else mask.unsqueeze(2)).softmax(1)
-        parts = torch.stack(brought, 1).view(len(own), len(brought), self.heads, -1)
-        return (beta.unsqueeze(3) * parts).sum(1).flatten(1), beta.mean(2)
+        split = torch.stack(brought, 1).view(len(own), len(brought), self.heads, -1)
+        return (beta.unsqueeze(3) * split).sum(1).flatten(1), beta.mean(2)
 
 
 def _masked(score: Tensor, mask: Tensor | None) -> Tensor:
-    """Scores with those of empty meta relations at minus infinity; the last, one's own, stays."""
-    if mask is None:
-        return score
-    own = torch.ones_like(mask[:, :1])
-    return score.masked_fill(~torch.cat([mask, own], 1), -torch.inf)
+    """Scores with those of empty meta relations at minus infinity."""
+    return score if mask is None else score.masked_fill(~mask, -torch.inf)
 
 
 def mapped(channels: int, out: int, gain: float = 2**0.5) -> Linear:

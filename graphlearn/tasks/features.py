@@ -37,16 +37,22 @@ def features(
 
 
 def formed(
-    x: Tensor, device: torch.device, *, sparse: float = 0.2, ids: Literal["keep", "rows"] = "keep"
+    x: Tensor | CSR,
+    device: torch.device,
+    *,
+    sparse: float = 0.2,
+    ids: Literal["keep", "rows"] = "keep",
 ) -> Tensor | CSR:
     """The same of features that are at hand.
 
     Args:
-        x: Float (N, F), the same as a sparse CSR tensor, or ids (N,).
+        x: Float (N, F), the same as a sparse CSR tensor, ids (N,), or sparse rows.
         device: Where they are needed.
         sparse: Share of values other than zero below which sparse rows are faster.
         ids: Leave ids as they are, or turn them into rows with a single one.
     """
+    if isinstance(x, CSR):
+        return x.to(device)
     if x.layout == torch.sparse_csr:
         return feature_rows(x).to(device)
     if not x.is_floating_point():

@@ -144,9 +144,10 @@ class HeteroClassification(Classification):
             self._settled[self._split] = _Settled(x, graph, prepared)
         return self._settled[self._split]
 
-    def _features(self, x: Tensor) -> Tensor | CSR:
+    def _features(self, x: Tensor | CSR) -> Tensor | CSR:
         found = formed(x, self.device, sparse=_DENSE)
-        return row_normalized(found) if self.row_normalize and x.dim() == 2 else found
+        ids = isinstance(found, Tensor) and not found.is_floating_point()
+        return row_normalized(found) if self.row_normalize and not ids else found
 
     def start(self, split: Split) -> None:
         """Put on the device what a pass sees; outside training, classify every node once.
@@ -196,7 +197,8 @@ class HeteroClassification(Classification):
             z, self._extra = self.model.learn(x, graph, seed=seed)  # type: ignore[operator]
         else:
             z = self.model(x, graph)
-        return z[: len(nodes)] if self.neighbors else z[nodes]
+        chosen: Tensor = z[: len(nodes)] if self.neighbors else z[nodes]
+        return chosen
 
     def classify(self, nodes: Int[Tensor, " node"]) -> Float[Tensor, "node class"]:
         """Probability of each class for some target nodes, from all there is.

@@ -112,13 +112,18 @@ def test_shards_average_to_the_whole():
     torch.testing.assert_close(torch.stack(parts).mean(), whole)
 
 
-def test_the_inductive_protocol_hides_what_comes_later():
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_inductive_protocol_hides_what_comes_later(sparse):
     """Whatever hidden nodes hold, training does not change by a bit."""
     dataset = hetero_dataset()
     other = replace(dataset, data=dataset.data.clone())
     later = torch.cat([dataset.splits["valid"], dataset.splits["test"]])
     other.data["paper"].x[later] += 3.0
     other.data["paper"].y[dataset.splits["test"]] = 0
+    if sparse:
+        for one in (dataset, other):
+            one.data["paper"].x = one.data["paper"].x.to_sparse_csr()
     tasks = [make(one, inductive=True) for one in (dataset, other)]
     for task in tasks:
         task.start("train")

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from graphlearn.ops.cpu.jit import Array, jit, share
+from graphlearn.ops.cpu.lanes import LANES, add, dot
 
 __all__ = ["attend", "attend_grad", "attention", "attention_grad"]
+
+_PART = 32  # channels of a head that one thread may take
 
 
 @jit
@@ -121,6 +124,47 @@ def _vectors(
 _weights_fast = jit(_weights, fast=True)
 
 
+@jit
+def _attend_lanes(
+    first: int, last: int, ptr: Array, col: Array, alpha: Array, value: Array, out: Array,
+    width: int,
+) -> None:  # fmt: skip
+    """Flat arrays, in which the channels of a head are a row of their own."""
+    heads = alpha.shape[1]
+    out[first * heads * width : last * heads * width] = 0
+    for r in range(first, last):
+        for e in range(ptr[r], ptr[r + 1]):
+            for h in range(heads):
+                add(out, r * heads + h, alpha[e, h], value, np.intp(col[e]) * heads + h, width)
+
+
+@jit
+def _weights_lanes(
+    first: int, last: int, ptr: Array, col: Array, value: Array, grad: Array, out: Array,
+    width: int,
+) -> None:  # fmt: skip
+    heads = out.shape[1]
+    for r in range(first, last):
+        for e in range(ptr[r], ptr[r + 1]):
+            for h in range(heads):
+                out[e, h] = dot(value, np.intp(col[e]) * heads + h, grad, r * heads + h, width)
+
+
+@jit
+def _vectors_lanes(
+    first: int, last: int, ptr: Array, col: Array, alpha: Array, grad: Array, out: Array,
+    width: int, parts: int,
+) -> None:  # fmt: skip
+    """Parts `first` to `last` of all columns, each `width` channels of a head."""
+    heads = alpha.shape[1]
+    every = heads * parts
+    for r in range(ptr.size - 1):
+        for e in range(ptr[r], ptr[r + 1]):
+            for p in range(first, last):
+                weight = alpha[e, p // parts]
+                add(out, np.intp(col[e]) * every + p, weight, grad, r * every + p, width)
+
+
 def attention(ptr: Tensor, col: Tensor, left: Tensor, right: Tensor, knobs: Tensor) -> Tensor:
     """See `graphlearn.ops.attend.attention`."""
     out = torch.empty(col.numel(), left.shape[1], dtype=left.dtype)
@@ -147,9 +191,12 @@ def attention_grad(
 def attend(ptr: Tensor, col: Tensor, alpha: Tensor, value: Tensor) -> Tensor:
     """See `graphlearn.ops.attend.attend`."""
     out = torch.empty(ptr.numel() - 1, value.shape[1], dtype=value.dtype)
-    work = col.numel() * value.shape[1]
-    arrays = (ptr.numpy(), col.numpy(), _array(alpha), _array(value), out.numpy())
-    share(_attend, ptr.numel() - 1, work, *arrays)
+    rows, work, width = ptr.numel() - 1, col.numel() * value.shape[1], _width(alpha, value)
+    index = (ptr.numpy(), col.numpy(), _array(alpha))
+    if width % LANES == 0:
+        share(_attend_lanes, rows, work, *index, _flat(value), _flat(out), width)
+    else:
+        share(_attend, rows, work, *index, _array(value), out.numpy())
     return out
 
 
@@ -157,14 +204,31 @@ def attend_grad(
     ptr: Tensor, col: Tensor, alpha: Tensor, value: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the weights and of the vectors."""
-    weights, vectors = torch.empty_like(alpha), torch.zeros_like(value)
-    work = col.numel() * value.shape[1]
+    weights = torch.empty(alpha.shape, dtype=alpha.dtype)
+    vectors = torch.zeros(value.shape, dtype=value.dtype)
+    rows, work, width = ptr.numel() - 1, col.numel() * value.shape[1], _width(alpha, value)
     index = (ptr.numpy(), col.numpy())
-    arrays = (_array(value), _array(grad), weights.numpy())
-    share(_weights_fast, ptr.numel() - 1, work, *index, *arrays)
-    arrays = (_array(alpha), _array(grad), vectors.numpy())
-    share(_vectors, value.shape[1], work, *index, *arrays)
+    if width % LANES == 0:
+        flat = (_flat(value), _flat(grad), weights.numpy(), width)
+        share(_weights_lanes, rows, work, *index, *flat)
+        parts = width // _PART if width % _PART == 0 else 1
+        flat = (_array(alpha), _flat(grad), _flat(vectors), width // parts, parts)
+        share(_vectors_lanes, alpha.shape[1] * parts, work, *index, *flat)
+    else:
+        arrays = (_array(value), _array(grad), weights.numpy())
+        share(_weights_fast, rows, work, *index, *arrays)
+        arrays = (_array(alpha), _array(grad), vectors.numpy())
+        share(_vectors, value.shape[1], work, *index, *arrays)
     return weights, vectors
+
+
+def _width(alpha: Tensor, value: Tensor) -> int:
+    """Channels of a head."""
+    return value.shape[1] // alpha.shape[1]
+
+
+def _flat(tensor: Tensor) -> Array:
+    return _array(tensor).reshape(-1)
 
 
 def _array(tensor: Tensor) -> Array:

@@ -18,7 +18,7 @@ def test_attention_equals_the_reference(name, heads):
 
 
 @pytest.mark.parametrize("heads", [1, 2])
-@pytest.mark.parametrize("width", [1, 4, 5])
+@pytest.mark.parametrize("width", [1, 4, 5, 44, 64])
 @pytest.mark.parametrize("name", ["dense", "isolated", "empty", "no nodes", "hub"])
 def test_attend_equals_the_reference(name, width, heads):
     graph = CASES[name][0]

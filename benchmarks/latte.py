@@ -64,7 +64,8 @@ def cases(*, smoke: bool = False, data: Path | None = None) -> Iterator[Case | L
             yield f"{name} is left out: {error}"
             continue
         yield _step_case(dataset, sampled=True)
-        yield _step_case(dataset, sampled=False)
+        if name != "dblp-gtn":  # where a step of theirs on the graph takes half a minute and 19 GB
+            yield _step_case(dataset, sampled=False)
         yield from _join_cases(dataset)
         yield Limit(
             "time that the proximity loss adds to a step",
@@ -203,7 +204,7 @@ def _step_case(dataset: gl.Dataset, *, sampled: bool) -> Case:
             way: lambda: _step(their_loss, plain),
         },
         {"graphlearn": lambda: answers["graphlearn"], way: lambda: answers["theirs"]},
-        targets={way: 1.0} if sampled else {},
+        targets={way: 1.0} if sampled and dataset.name == "acm-gtn" else {},
         rounds=9,
         seconds=30.0,
         note="ours sees the whole graph in every step; with the published settings both give the "

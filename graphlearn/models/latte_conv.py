@@ -190,15 +190,14 @@ class LATTEConv(nn.Module):
             return 1.0, self.slope
         return 1.0, 0.2 if self.activation == "leaky_relu" else 1.0
 
-    def logits(self, path: Path, score: Float[Tensor, "pair head"]) -> Float[Tensor, " pair"]:
+    def logits(self, path: Path, best: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         """How likely pairs are linked by a meta relation, from the scores of attention.
 
         Args:
             path: The meta relation.
-            score: What both ends bring, added up.
+            best: What both ends bring, added up, of the head where that is most.
         """
         scale, slope = self.knobs(self.place[path])
-        best = score.max(1).values
         logit: Tensor = scale * torch.where(best > 0, best, slope * best)
         return logit
 

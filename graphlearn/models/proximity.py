@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from graphlearn.ops.best import best_sum
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.paths import Path
 from graphlearn.ops.total import total
@@ -36,7 +37,7 @@ def proximity_loss(
     Args:
         graph: Entries of each meta relation.
         ends: What rows and columns bring to the score of an entry, for each head.
-        logits: From a meta relation and scores to :math:`g`.
+        logits: From a meta relation and the largest score of each pair to :math:`g`.
         weights: Attention of each entry and head, whose largest is to be :math:`w`; a gradient
             passes through it.
         negatives: Pairs without an entry for each entry.
@@ -48,11 +49,11 @@ def proximity_loss(
         if not part.num_entries:
             continue
         weight = _weights(part) if weights is None else weights[path].max(1).values
-        linked = logits(path, left[part.rows()] + right[part.col.long()])
+        linked = logits(path, best_sum(left, right, part.rows(), part.col))
         loss = _mean(F.softplus(-linked) if weight is None else F.softplus(-linked) * weight)
         row, col = absent(part, int(negatives * part.num_entries), seed=fold(seed, number))
         if len(row):
-            loss = loss + _mean(F.softplus(logits(path, left[row] + right[col])))
+            loss = loss + _mean(F.softplus(logits(path, best_sum(left, right, row, col))))
         losses.append(loss)
     if not losses:
         return torch.zeros(())

@@ -40,7 +40,15 @@ def test_a_gpu_with_triton_has_kernels():
     layers = {"layer_norm_sums", "pair_scores", "pair_scores_grad"}
     stores = {"refresh_kept", "absorb", "absorb_grad"}
     sheaves = {"transport", "transport_dot", "small_product", "mean_hops", "end_sums", "row_totals"}
-    typed = {"attention", "attention_grad", "attend", "attend_grad", "compose"}
+    typed = {
+        "attention",
+        "attention_grad",
+        "attend",
+        "attend_grad",
+        "compose",
+        "best_sum",
+        "best_spread",
+    }
     served = layers | stores | sheaves | typed  # by the reference
     assert set(gpu.__all__) == set(cpu.__all__) - served
 

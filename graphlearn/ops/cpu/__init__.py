@@ -2,6 +2,7 @@
 
 from graphlearn.ops.cpu.absorb import absorb, absorb_grad
 from graphlearn.ops.cpu.attend import attend, attend_grad, attention, attention_grad
+from graphlearn.ops.cpu.best import best_spread, best_sum
 from graphlearn.ops.cpu.commit import commit
 from graphlearn.ops.cpu.compose import compose
 from graphlearn.ops.cpu.dropout import dropout, rectify
@@ -32,6 +33,8 @@ __all__ = [
     "attend_grad",
     "attention",
     "attention_grad",
+    "best_spread",
+    "best_sum",
     "commit",
     "compose",
     "difference",

@@ -212,8 +212,8 @@ def attend_grad(
         flat = (_flat(value), _flat(grad), weights.numpy(), width)
         share(_weights_lanes, rows, work, *index, *flat)
         parts = width // _PART if width % _PART == 0 else 1
-        flat = (_array(alpha), _flat(grad), _flat(vectors), width // parts, parts)
-        share(_vectors_lanes, alpha.shape[1] * parts, work, *index, *flat)
+        spread = (_array(alpha), _flat(grad), _flat(vectors), width // parts, parts)
+        share(_vectors_lanes, alpha.shape[1] * parts, work, *index, *spread)
     else:
         arrays = (_array(value), _array(grad), weights.numpy())
         share(_weights_fast, rows, work, *index, *arrays)

@@ -86,6 +86,9 @@ class NodeTask(Protocol):
     def classify(self, nodes: Int[Tensor, " node"]) -> Float[Tensor, "node class"]:
         """Probability of each class."""
 
+    def y(self) -> Tensor:
+        """Label of each node, -1 where there is none."""
+
 
 def answer(
     run: Path,
@@ -198,7 +201,7 @@ def _classified(
         sure = task.classify(nodes).max(1).values
         nodes = nodes[sure.argsort(descending=True, stable=True)[:top]]
     chance, guess = task.classify(nodes).max(1)
-    label = dataset.data.y[nodes].tolist()
+    label = task.y().cpu()[nodes].tolist()
     rows = zip(nodes.tolist(), guess.tolist(), chance.tolist(), label, strict=True)
     return [
         Classified(rank, _name(node, dataset), _class(g, dataset), p, _class(y, dataset))

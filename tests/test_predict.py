@@ -1,15 +1,18 @@
 import pytest
 import torch
 import toy
+import toy_hetero
 
 from graphlearn import predict as module
 from graphlearn.cli import main
 from graphlearn.knobs import build
 from graphlearn.models.baselines import GAE, Heuristic
+from graphlearn.models import LATTE
 from graphlearn.models.edgebank import EdgeBank
 from graphlearn.models.tgn import TGN
 from graphlearn.predict import answer, read_nodes, read_pairs
 from graphlearn.tasks.events import EventPrediction
+from graphlearn.tasks.hetero import HeteroClassification
 from graphlearn.tasks.link import LinkPrediction
 from graphlearn.train.task import Task
 
@@ -186,3 +189,17 @@ def test_the_command_for_a_stream(tmp_path, stream, capsys):
     assert main([*words, "--input", "a", "--node", "b"]) == 1
     message = "--input scores given pairs, --node finds new ones; choose one of them"
     assert capsys.readouterr().err == f"graphlearn: {message}\n"
+
+
+def test_classes_of_nodes_of_one_type(tmp_path, monkeypatch):
+    dataset = toy_hetero.hetero_dataset()
+    task = HeteroClassification(build(LATTE, dataset, hidden=8), dataset).eval()
+    monkeypatch.setattr(module, "restore", lambda run: (task, dataset))
+    found = answer(tmp_path, named=["paper3", "7"])
+    assert [one.node for one in found] == ["paper3", "paper7"]
+    assert [one.label for one in found] == ["algebra", "botany"]
+    chance = task.classify(torch.tensor([3, 7]))
+    assert [one.probability for one in found] == chance.max(1).values.tolist()
+    assert len(answer(tmp_path, top=4)) == 4
+    with pytest.raises(ValueError, match="toy-hetero has no node 'author1'"):
+        answer(tmp_path, named=["author1"])

@@ -11,6 +11,9 @@ import torch
 import graphlearn as gl
 from graphlearn.data import check_no_leak
 from graphlearn.models.baselines import Heuristic
+from graphlearn.ops.compose import compose
+from graphlearn.ops.csr import CSR
+from graphlearn.ops.paths import meta_relations
 from graphlearn.runs import make, resolved
 from graphlearn.tasks.events import EventPrediction
 from graphlearn.tasks.link import LinkPrediction
@@ -133,3 +136,46 @@ def test_learned_recommenders(name, dataset, options, data_root, tmp_path):
     subprocess.run(command, check=True, env={**os.environ, "GRAPHLEARN_DATA": str(data_root)})
     result = json.loads((tmp_path / name / dataset / "0" / "result.json").read_text())
     assert result["test"]["ndcg@10"] >= LEARNED[name, dataset, options]
+
+
+TYPED = {  # test accuracy of seed 0 that must be reached
+    ("latte", "acm-gtn", ""): 0.91,
+    ("latte", "acm-gtn", "--model.orders 1"): 0.905,
+    ("latte", "acm-gtn", "--task.inductive"): 0.84,
+    ("latte", "dblp-gtn", ""): 0.92,
+    ("latte", "imdb", ""): 0.53,
+    ("rgcn", "dblp-gtn", ""): 0.92,
+}
+
+
+@pytest.mark.parametrize(("name", "dataset", "options"), TYPED)
+def test_classes_in_graphs_of_several_types(name, dataset, options, data_root, tmp_path):
+    words = f"train {name} --dataset {dataset} {options} --out {tmp_path} --no-progress"
+    command = [sys.executable, "-m", "graphlearn", *words.split()]
+    subprocess.run(command, check=True, env={**os.environ, "GRAPHLEARN_DATA": str(data_root)})
+    result = json.loads((tmp_path / name / dataset / "0" / "result.json").read_text())
+    assert result["test"]["accuracy"] >= TYPED[name, dataset, options]
+
+
+def test_joins_of_acm_and_dblp(data_root):
+    counts = {
+        "acm-gtn": {
+            "PAP": 29_436, "APA": 32_996, "APS": 7_139,
+            "PSP": 2_200_581, "SPA": 7_139, "SPS": 57,
+        },
+        "dblp-gtn": {
+            "PAP": 339_208, "APA": 11_113, "APC": 9_205,
+            "PCP": 16_379_950, "CPA": 9_205, "CPC": 20,
+        },
+    }  # fmt: skip
+    for name, expected in counts.items():
+        dataset = gl.load(name, root=data_root)
+        sizes, found = dataset.facts["num_nodes_dict"], {}
+        graph = {
+            kind: CSR.from_edge_index(edges.flip(0), sizes[kind[2]], num_cols=sizes[kind[0]])
+            for kind, edges in dataset.data.edge_index_dict.items()
+        }
+        for path in meta_relations(graph, 2):
+            joined = compose(graph[path[2:]], graph[path[:3]])
+            found["".join(kind[0] for kind in path[::-2]).upper()] = joined.num_entries
+        assert found == expected

@@ -6,8 +6,8 @@ import toy_hetero
 from graphlearn import predict as module
 from graphlearn.cli import main
 from graphlearn.knobs import build
-from graphlearn.models.baselines import GAE, Heuristic
 from graphlearn.models import LATTE
+from graphlearn.models.baselines import GAE, Heuristic
 from graphlearn.models.edgebank import EdgeBank
 from graphlearn.models.tgn import TGN
 from graphlearn.predict import answer, read_nodes, read_pairs

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from graphlearn.data.dataset import Dataset, Kind
-from graphlearn.data.inductive import visible
+from graphlearn.data.inductive import check_visible, visible
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.paths import EdgeType, RelationWeight
 from graphlearn.sampling.batches import fold
@@ -68,7 +68,8 @@ class HeteroClassification(Classification):
         batch_size: Training nodes of a step, over all processes, where neighbours are drawn.
         inductive: Hide target nodes of later splits, with all their edges.
         recompute_neighbor_features: In the inductive protocol, make features that were made from
-            those of target nodes again, from what may be seen.
+            those of target nodes again, from what may be seen; and check that nothing of a hidden
+            node is.
         decay_all: Put the L2 penalty on biases, scales and learnt node vectors as well.
         monitor: Metric that selects the best epoch; empty: the metric of the data set.
         schedule: How the model is optimised.
@@ -127,6 +128,8 @@ class HeteroClassification(Classification):
                 self.dataset, self._split if self.inductive else "test",
                 recompute_neighbor_features=self.recompute_neighbor_features,
             )  # fmt: skip
+            if self.inductive and self.recompute_neighbor_features:
+                check_visible(self.dataset, view)
             sizes: Mapping[str, int] = self.dataset.facts["num_nodes_dict"]
             x = {
                 kind: self._features(view.x[kind] if kind in view.x else torch.arange(size))

@@ -7,10 +7,12 @@ import torch
 from toy import node_dataset
 from toy_hetero import hetero_dataset
 
+from graphlearn.data.inductive import visible
 from graphlearn.knobs import build
 from graphlearn.models import LATTE
 from graphlearn.ops.adjacency import row_sums
 from graphlearn.tasks import HeteroClassification
+from graphlearn.tasks import hetero as module
 from graphlearn.train.task import Schedule, Shard
 from graphlearn.train.trainer import Trainer
 
@@ -142,6 +144,17 @@ def test_the_inductive_protocol_hides_what_comes_later(sparse):
     assert not seen.ptr.diff()[dataset.splits["test"]].any()
     tasks[0].start("test")
     assert tasks[0].seen().graph["author", "writes", "paper"].num_entries == 76
+
+
+def test_an_inductive_pass_checks_that_nothing_leaks(monkeypatch):
+    leaky = lambda dataset, split, **_: visible(dataset, "test")._replace(  # noqa: E731
+        hidden=dataset.splits["test"]
+    )
+    monkeypatch.setattr(module, "visible", leaky)
+    task = make(inductive=True)
+    with pytest.raises(ValueError, match="ends in the hidden paper"):
+        task.start("valid")
+    make(inductive=True, recompute_neighbor_features=False).start("valid")
 
 
 def test_it_classifies_from_all_there_is():

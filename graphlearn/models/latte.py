@@ -5,22 +5,31 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.module_dict import ModuleDict
 
 from graphlearn.extras import nearest
-from graphlearn.models.latte_conv import Activation, Choice, Graphs, LATTEConv, Norm, Trace, mapped
+from graphlearn.models.latte_conv import (
+    Activation,
+    Attention,
+    Choice,
+    Graphs,
+    LATTEConv,
+    Norm,
+    Trace,
+    mapped,
+)
 from graphlearn.models.latte_joins import dynamic_joins, static_join
 from graphlearn.models.proximity import proximity_loss
 from graphlearn.nn import BatchNorm, Linear
 from graphlearn.ops.csr import CSR
 from graphlearn.ops.dropout import Dropout
-from graphlearn.ops.paths import EdgeType, Path, RelationWeight, layers
+from graphlearn.ops.paths import EdgeType, Path, RelationWeight, chain, layers
 from graphlearn.sampling.batches import fold
 
-__all__ = ["LATTE", "Attention", "Prepared"]
+__all__ = ["LATTE", "Prepared"]
 
 Features = Mapping[str, Tensor | CSR]
 
@@ -35,22 +44,6 @@ class Prepared(NamedTuple):
 
     edges: Graphs
     layers: Sequence[Graphs]
-
-
-class Attention(NamedTuple):
-    """What one layer attended to.
-
-    Args:
-        entries: For each meta relation its entries, from source to receiver, and their weight for
-            each head, which adds up to one over the entries of a receiver.
-        relations: For each receiving type its meta relations, and last the type alone: the node's
-            own term.
-        beta: For each receiving type the weight of these for each node; they add up to one.
-    """
-
-    entries: Mapping[Path, tuple[Int[Tensor, "2 edge"], Float[Tensor, "edge head"]]]
-    relations: Mapping[str, Sequence[Path]]
-    beta: Mapping[str, Float[Tensor, "node rel"]]
 
 
 class LATTE(nn.Module):
@@ -151,14 +144,14 @@ class LATTE(nn.Module):
         trained_weights: bool = False,
     ) -> None:
         super().__init__()
-        types, edge_types = metadata
+        numbers = {"neighbors": neighbors, "threshold": threshold, "max_relations": max_relations}
+        numbers |= {"orders": orders, "proximity": proximity, "negatives": negatives}
+        _check(target, metadata[0], numbers)
         self.target, self.num_nodes_dict, self.readout = target, dict(num_nodes_dict), readout
         self.join, self.neighbors, self.threshold, self.sample = join, neighbors, threshold, sample
         self.proximity, self.negatives, self.trained_weights = proximity, negatives, trained_weights
-        if target not in types:
-            raise ValueError(f"there is no node type {target!r}{nearest(target, types)}")
         self.paths = layers(
-            [(source, name, end) for source, name, end in edge_types], orders,
+            [(source, name, end) for source, name, end in metadata[1]], orders,
             target=target if prune else None, join=join != "off", only=only, without=without,
             most=max_relations,
         )  # fmt: skip
@@ -166,7 +159,7 @@ class LATTE(nn.Module):
             LATTEConv, hidden, heads=heads, activation=activation, choice=choice, dropout=dropout,
             attn_dropout=attn_dropout, norm=norm, mask_empty=mask_empty, even_start=even_start,
         )  # fmt: skip
-        convs, wanted = _stack(layer, self.paths, [target] if prune else list(types))
+        convs, wanted = _stack(layer, self.paths, [target] if prune else list(metadata[0]))
         self.convs: Sequence[LATTEConv] = convs  # type: ignore[assignment]
         tables = {kind: num_nodes_dict[kind] for kind in wanted if not in_channels[kind]}
         maps = {kind: in_channels[kind] for kind in wanted if in_channels[kind]}
@@ -210,6 +203,9 @@ class LATTE(nn.Module):
             x: Features of each type.
             graph: For each edge type the sources and receivers of its edges (2, edge), as PyG has
                 them, or a matrix whose rows receive from its columns.
+
+        Raises:
+            ValueError: if an edge type that the model reads is missing.
         """
         size = self.num_nodes_dict | {kind: _rows(one) for kind, one in x.items()}
         edges: dict[Path, CSR] = {
@@ -218,6 +214,9 @@ class LATTE(nn.Module):
             else CSR.from_edge_index(part.flip(0), size[kind[2]], num_cols=size[kind[0]])
             for kind, part in graph.items()
         }
+        missing = next((one for found in self.paths for one in found if one[:3] not in edges), None)
+        if missing is not None:
+            raise ValueError(f"the graph has no edges {chain(missing[:3])}, not even an empty list")
         known = dict(edges)
         static = self.join == "static"
         found = [
@@ -364,6 +363,16 @@ def _stack(
         convs.append(layer(found, wanted))
         wanted = list(dict.fromkeys([*wanted, *(path[0] for path in found)]))
     return nn.ModuleList(convs[::-1]), wanted
+
+
+def _check(target: str, types: Sequence[str], numbers: Mapping[str, float | int]) -> None:
+    """The target is a type, and every number is in its range."""
+    if target not in types:
+        raise ValueError(f"there is no node type {target!r}{nearest(target, types)}")
+    for name, value in numbers.items():
+        least = 1 if name == "orders" else 0
+        if not least <= value < float("inf"):
+            raise ValueError(f"{name} must be at least {least} and finite, got {value}")
 
 
 def _rows(x: Tensor | CSR) -> int:

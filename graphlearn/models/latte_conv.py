@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn.module_dict import ModuleDict
@@ -16,7 +16,7 @@ from graphlearn.ops.dropout import Dropout
 from graphlearn.ops.paths import Path
 from graphlearn.ops.product import product
 
-__all__ = ["Activation", "Choice", "Graphs", "LATTEConv", "Norm", "Trace", "mapped"]
+__all__ = ["Activation", "Attention", "Choice", "Graphs", "LATTEConv", "Norm", "Trace", "mapped"]
 
 Activation = Literal["sharpening", "prelu", "leaky_relu", "identity"]
 Choice = Literal["input", "aggregated"]
@@ -39,6 +39,22 @@ class Trace(NamedTuple):
     alpha: Mapping[Path, Tensor]
     beta: Mapping[str, Tensor]
     ends: Mapping[Path, tuple[Tensor, Tensor]]
+
+
+class Attention(NamedTuple):
+    """What one layer attended to.
+
+    Args:
+        entries: For each meta relation its entries, from source to receiver, and their weight for
+            each head, which adds up to one over the entries of a receiver.
+        relations: For each receiving type its meta relations, and last the type alone: the node's
+            own term.
+        beta: For each receiving type the weight of these for each node; they add up to one.
+    """
+
+    entries: Mapping[Path, tuple[Int[Tensor, "2 edge"], Float[Tensor, "edge head"]]]
+    relations: Mapping[str, Sequence[Path]]
+    beta: Mapping[str, Float[Tensor, "node rel"]]
 
 
 class LATTEConv(nn.Module):

@@ -113,7 +113,27 @@ def test_it_takes_the_objects_of_pyg():
     torch.testing.assert_close(model.out(embedded), got)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"orders": 0}, "orders must be at least 1 and finite, got 0"),
+        ({"neighbors": -1}, "neighbors must be at least 0 and finite, got -1"),
+        ({"negatives": -2.0}, "negatives must be at least 0 and finite, got -2.0"),
+        ({"proximity": float("nan")}, "proximity must be at least 0 and finite, got nan"),
+        ({"threshold": -0.5}, "threshold must be at least 0 and finite, got -0.5"),
+        ({"max_relations": -1}, "max_relations must be at least 0 and finite, got -1"),
+    ],
+)
+def test_settings_outside_their_range(setting, message):
+    with pytest.raises(ValueError, match=message):
+        make(**setting)
+
+
 def test_messages():
+    x, graph = hetero_case()
+    fewer = {kind: part for kind, part in graph.items() if kind[1] != "writes"}
+    with pytest.raises(ValueError, match="the graph has no edges author-writes-paper, not even"):
+        make().prepare(x, fewer)
     with pytest.raises(ValueError, match="no node type 'papper'; did you mean 'paper'"):
         LATTE((["paper"], []), "papper", {"paper": 3}, {"paper": 5}, 2)
     with pytest.raises(ValueError, match="layer 1 has 5 meta relations, more than max_relations=4"):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from graphlearn.ops.paths import RelationWeight
-    from graphlearn.relations import Weights
+    from graphlearn.relations import RelationWeights
 
 __all__ = ["flow", "heat"]
 
@@ -25,7 +25,7 @@ _SMALL, _TEXT, _BIG = 8.5, 9.5, 13.0  # points
 Color: TypeAlias = tuple[float, float, float]
 
 
-def heat(name: str, found: "Weights") -> "Figure":
+def heat(name: str, found: "RelationWeights") -> "Figure":
     """A panel per order: for each receiving type a column of cells, the strongest relation first.
 
     Args:
@@ -90,7 +90,7 @@ def _cell(
     )  # fmt: skip
 
 
-def flow(name: str, found: "Weights") -> "Figure":
+def flow(name: str, found: "RelationWeights") -> "Figure":
     """A panel per order: bands from source types through relations to the types that receive.
 
     Args:
@@ -302,7 +302,7 @@ def _number(mean: float) -> str:
     return "< 0.01" if 0 < mean < 0.005 else f"{mean:.2f}"
 
 
-def _orders(found: "Weights") -> "dict[int, list[RelationWeight]]":
+def _orders(found: "RelationWeights") -> "dict[int, list[RelationWeight]]":
     """What is drawn of each order; types without nodes have no mean."""
     orders: dict[int, list[RelationWeight]] = {}
     for row in found.rows:
@@ -314,7 +314,7 @@ def _orders(found: "Weights") -> "dict[int, list[RelationWeight]]":
     }
 
 
-def _said(found: "Weights", note: str) -> str:
+def _said(found: "RelationWeights", note: str) -> str:
     """The note under a title, and whether relations are left out."""
     count = Counter((row.order, row.path[-1]) for row in found.rows)
     return note + (f"; only the {_MOST} strongest to a type" if max(count.values()) > _MOST else "")
@@ -328,7 +328,7 @@ def _received(rows: "Iterable[RelationWeight]") -> "dict[str, list[RelationWeigh
     return {kind: sorted(some, key=lambda row: -row.mean) for kind, some in received.items()}
 
 
-def _colors(found: "Weights") -> dict[str, Color]:
+def _colors(found: "RelationWeights") -> dict[str, Color]:
     """A colour for each type; from the seventh on the same ones lighter, then darker."""
     from matplotlib.colors import to_rgb
 

@@ -14,7 +14,7 @@ from graphlearn.recipe import find
 if TYPE_CHECKING:
     from graphlearn.ops.paths import RelationWeight
 
-__all__ = ["Weights", "relation_weights"]
+__all__ = ["RelationWeights", "relation_weights"]
 
 FILE = "relations.csv"
 _HEAD = ["order", "path", "mean", "std"]
@@ -22,7 +22,7 @@ _FAILS = (OSError, ValueError, KeyError, RuntimeError)
 _log = logging.getLogger(__name__)
 
 
-class Weights(NamedTuple):
+class RelationWeights(NamedTuple):
     """Relation weights of a run.
 
     Args:
@@ -34,7 +34,7 @@ class Weights(NamedTuple):
     rows: "Sequence[RelationWeight]"
 
 
-def relation_weights(folder: Path) -> Weights | None:
+def relation_weights(folder: Path) -> RelationWeights | None:
     """Relation weights of the best weights of a run; computed once and kept beside them.
 
     Args:
@@ -55,7 +55,9 @@ def relation_weights(folder: Path) -> Weights | None:
         else:
             _log.info("computing the relation weights of %s", folder)
             rows = _computed(folder, path)
-        return Weights(recipe.name, rows) if any(isfinite(row.mean) for row in rows) else None
+        return (
+            RelationWeights(recipe.name, rows) if any(isfinite(row.mean) for row in rows) else None
+        )
     except _FAILS as error:
         reason = str(error).partition("\n")[0]
         _log.warning("%s has no picture of relations: %s", folder, reason)

@@ -7,7 +7,7 @@ import pytest
 from graphlearn.canvas import PALETTE, drawn
 from graphlearn.ops.paths import RelationWeight, meta_relations
 from graphlearn.relation_pictures import flow, heat
-from graphlearn.relations import Weights
+from graphlearn.relations import RelationWeights
 
 CODE = [
     ("module", "contains", "class"),
@@ -18,7 +18,7 @@ CODE = [
     ("class", "referenced_by", "function"),
     ("function", "references", "function"),
 ]
-PAPERS = Weights(
+PAPERS = RelationWeights(
     "latte",
     [
         RelationWeight(1, ("author", "writes", "paper"), 0.68, 0.21),
@@ -40,7 +40,7 @@ def equal(order, paths):
 
 
 def many(orders=3):
-    return Weights("latte", [r for o in range(1, orders + 1) for r in equal(o, longer(o))])
+    return RelationWeights("latte", [r for o in range(1, orders + 1) for r in equal(o, longer(o))])
 
 
 def longer(order):
@@ -57,10 +57,10 @@ def cases():
     return [
         PAPERS,
         many(),
-        Weights("one", [*one, RelationWeight(1, ("user",), 0.3, 0.1)]),
-        Weights("none", [RelationWeight(1, ("user",), 0.0, 0.0)]),
-        Weights("several", equal(1, several)),
-        Weights("$odd_", equal(1, [("a$ b", "$c", "_d^"), ("_d^", "–x →", "a$ b")])),
+        RelationWeights("one", [*one, RelationWeight(1, ("user",), 0.3, 0.1)]),
+        RelationWeights("none", [RelationWeight(1, ("user",), 0.0, 0.0)]),
+        RelationWeights("several", equal(1, several)),
+        RelationWeights("$odd_", equal(1, [("a$ b", "$c", "_d^"), ("_d^", "–x →", "a$ b")])),
     ]
 
 
@@ -126,7 +126,7 @@ def test_colors_go_by_the_source_and_a_node_itself_is_grey():
     assert len(bands) == 5 and len(set(bands)) == 4  # paper, author, subject, and grey twice
     assert len(set(bars)) == 3 and len({*bars, *bands}) == 4
     kinds = [(f"type{i}", "to", "type0") for i in range(3 * len(PALETTE))]
-    page = heat("toy", Weights("latte", equal(1, kinds))).axes[-1]
+    page = heat("toy", RelationWeights("latte", equal(1, kinds))).axes[-1]
     assert len({line.get_color() for line in page.lines}) == len(kinds)
 
 
@@ -134,7 +134,7 @@ def test_a_type_without_nodes_is_left_out_and_a_long_list_is_cut():
     paths = [("a", f"r{i}", "a") for i in range(50)]
     rows = [*equal(1, paths), RelationWeight(1, ("b",), math.nan, math.nan)]
     for draw in (heat, flow):
-        first, page = draw("toy", Weights("latte", rows)).axes
+        first, page = draw("toy", RelationWeights("latte", rows)).axes
         assert sum("0.02" in text for text in texts(first)) == 30
         assert "b" not in texts(first)
         assert texts(page)[1].endswith("; only the 30 strongest to a type")

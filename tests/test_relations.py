@@ -9,7 +9,7 @@ import pytest
 from graphlearn import relations as module
 from graphlearn.ops.paths import RelationWeight
 from graphlearn.recipe import dump, find
-from graphlearn.relations import Weights, relation_weights
+from graphlearn.relations import RelationWeights, relation_weights
 
 ROWS = [
     RelationWeight(1, ("author", "writes", "paper"), 0.7, 0.25),
@@ -44,14 +44,14 @@ def run(tmp_path, monkeypatch):
 
 def test_weights_of_a_run_are_kept_as_text(run):
     folder, _, calls = run
-    assert relation_weights(folder) == Weights("dagnn", ROWS)
+    assert relation_weights(folder) == RelationWeights("dagnn", ROWS)
     lines = (folder / module.FILE).read_text().splitlines()
     assert lines[:3] == [
         "order,path,mean,std",
         "1,author>writes>paper,0.7,0.25",
         f"1,paper,{1 / 3},0.0",
     ]
-    assert relation_weights(folder) == Weights("dagnn", ROWS)
+    assert relation_weights(folder) == RelationWeights("dagnn", ROWS)
     assert len(calls) == 1
     later = os.stat(folder / module.FILE).st_mtime + 10
     os.utime(folder / "best.pt", (later, later))

@@ -6,7 +6,7 @@ from toy_runs import several, write
 
 from graphlearn.groups import collect
 from graphlearn.ops.paths import RelationWeight
-from graphlearn.relations import Weights
+from graphlearn.relations import RelationWeights
 from graphlearn.report import _attacked, _panels, _words, natural, number, percent, report, table
 
 
@@ -95,7 +95,7 @@ def test_runs_on_a_stream_are_drawn_over_time(tmp_path, monkeypatch):
 def test_relations_are_drawn_as_a_map_and_as_a_flow(tmp_path, monkeypatch):
     folder = write(tmp_path / "runs", "dagnn", 0, 0.9, dataset="acm")
     rows = [RelationWeight(1, ("paper", "cites", "paper"), 0.7, 0.1)]
-    found = Weights("dagnn", [*rows, RelationWeight(1, ("paper",), 0.3, 0.1)])
+    found = RelationWeights("dagnn", [*rows, RelationWeight(1, ("paper",), 0.3, 0.1)])
     monkeypatch.setattr(
         "graphlearn.report.relation_weights", lambda path: found if path == folder else None
     )

@@ -131,7 +131,8 @@ def test_loss_and_gradients_are_those_of_the_bilinear_layer(kind, form):
     )
     other.backward()
     close = {"rtol": 1e-4, "atol": 1e-6, "check_dtype": False}
-    torch.testing.assert_close(loss.double(), other)
+    # In the loss's own precision: a float32 sum cannot meet the tolerance of float64.
+    torch.testing.assert_close(loss, other.float())
     for ours, those in (
         (model.weight, theirs.weight.grad),
         (model.bias, theirs.bias.grad),

@@ -25,8 +25,8 @@ demo: $(VENV)/ready  ## Links, classes and an attack on the embedded graph; comp
 	$(BIN)/graphlearn predict $(DEMO)/ncnc/stdlib/0 --top 20
 	$(BIN)/graphlearn predict $(DEMO)/dagnn/stdlib/0 --node pathlib.Path
 
-test: $(VENV)/ready  ## The core tests: no files outside the repository, under ten minutes
-	$(BIN)/python -m pytest
+test: $(VENV)/ready  ## The core tests: no files outside the repository, under ten minutes on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(VENV)/ready  ## Tests of several processes, compilation and interruption
 	$(BIN)/python -m pytest -m 'slow and not gpu and not data'

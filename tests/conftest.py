@@ -1,5 +1,6 @@
 """Shared settings of the tests."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if "not gpu" in config.option.markexpr or not os.path.exists("/dev/nvidiactl"):
         os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """A command sets the package's level, which is one for the whole process: put it back."""
+    level = logging.getLogger("graphlearn").level
+    yield
+    logging.getLogger("graphlearn").setLevel(level)
 
 
 @pytest.fixture
